@@ -74,6 +74,7 @@ pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Resul
 }
 
 async fn past(context: &CommandContext, arguments: &Arguments) -> Result<(), Failure> {
+    check_order(arguments.since, arguments.until)?;
     let bound = |name, at: Option<Timestamp>| at.map(|at| format!("&{name}={at:.3}")).unwrap_or_default();
     let (since, until) = (bound("since", arguments.since), bound("until", arguments.until));
     let path =
@@ -81,6 +82,16 @@ async fn past(context: &CommandContext, arguments: &Arguments) -> Result<(), Fai
     let response: Value = context.client()?.get(&path).await?;
     let history: v1::History = serde_json::from_value(response.clone())?;
     context.printer.print(arguments.output.output, &response, |_| history::lines(context.printer, &history))
+}
+
+/// Refuses a period that ends before it begins.
+fn check_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<(), Failure> {
+    match (since, until) {
+        (Some(since), Some(until)) if since > until => Err(Failure::usage(format!(
+            "--since {since:.0} is later than --until {until:.0}; give the earlier time as --since"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The explanation as text: the summary, the metrics with their calculation, the limits, and what is pending.
@@ -265,6 +276,15 @@ mod tests {
     use crate::paint::Paint;
 
     const PRINTER: Printer = Printer { paint: Paint { is_on: false } };
+
+    #[test]
+    fn a_period_that_ends_before_it_begins_is_refused() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        assert!(check_order(at(2), at(1)).is_err());
+        for (since, until) in [(at(1), at(2)), (at(1), at(1)), (at(2), None), (None, at(1))] {
+            assert!(check_order(since, until).is_ok());
+        }
+    }
 
     fn explanation() -> v1::Explanation {
         v1::Explanation {
