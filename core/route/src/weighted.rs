@@ -1,5 +1,9 @@
 //! Weighted shares of requests, exact over time and interleaved as evenly as possible.
 
+use std::num::NonZeroU32;
+
+use model::chance::Stream;
+
 /// The maximum number of picks that a seed skips; among 16 services they take a tenth of a millisecond.
 const SKIPPED_MAX: u64 = 1024;
 
@@ -50,29 +54,46 @@ impl WeightedRoundRobin {
     }
 }
 
-/// Samples a share of requests: exactly `numerator` of every `denominator` consecutive ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Samples a share of requests at random, but exactly: of 3 in 8, three of every eight consecutive requests.
+///
+/// Random within each group, so that requests that alternate are sampled alike. Source: Fan, Muller and Rezucha 1962, selection sampling
+/// (Knuth, The Art of Computer Programming, volume 2, 3.4.2, algorithm S).
+#[derive(Clone, Debug)]
 pub struct Sampler {
-    accumulated: u64,
+    random: Stream,
+    /// Requests that are left in the current group.
+    left: u64,
+    /// How many of these are still to be sampled.
+    wanted: u64,
 }
 
 impl Sampler {
-    /// Whether the next request is in the sample. A `numerator` above `denominator` samples all.
-    pub fn sample(&mut self, numerator: u32, denominator: std::num::NonZeroU32) -> bool {
-        let denominator = u64::from(denominator.get());
-        self.accumulated += u64::from(numerator).min(denominator);
-        let is_sampled = self.accumulated >= denominator;
-        if is_sampled {
-            self.accumulated -= denominator;
+    /// A sampler whose choices are determined by `seed` and `name`.
+    pub fn new(seed: u64, name: &str) -> Self {
+        Self { random: Stream::named(seed, name), left: 0, wanted: 0 }
+    }
+
+    /// Whether the next request is in the sample. A `numerator` above `denominator` samples all. The share must not change between calls.
+    pub fn sample(&mut self, numerator: u32, denominator: NonZeroU32) -> bool {
+        if self.left == 0 {
+            let wanted = numerator.min(denominator.get());
+            let divisor = greatest_common_divisor(wanted, denominator.get());
+            (self.left, self.wanted) = (u64::from(denominator.get() / divisor), u64::from(wanted / divisor));
         }
+        let is_sampled = self.random.below(self.left) < self.wanted;
+        self.left -= 1;
+        self.wanted -= u64::from(is_sampled);
         is_sampled
     }
 }
 
+/// By Euclid's algorithm; not 0, as `b` is not.
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if a == 0 { b } else { greatest_common_divisor(b % a, a) }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -89,6 +110,17 @@ mod tests {
     fn weights_of_zero_get_nothing() {
         assert_eq!(WeightedRoundRobin::new(&[0, 0], 3).pick(), None);
         assert_eq!(WeightedRoundRobin::new(&[], 3).pick(), None);
+    }
+
+    #[test]
+    fn requests_that_alternate_are_sampled_alike() {
+        let mut sampler = Sampler::new(1, "web");
+        let mut sampled = [0u32; 2];
+        for n in 0..4000 {
+            sampled[n % 2] += u32::from(sampler.sample(25, NonZeroU32::new(100).unwrap()));
+        }
+        assert_eq!(sampled.iter().sum::<u32>(), 1000);
+        assert!(sampled.iter().all(|count| (400..600).contains(count)), "{sampled:?}");
     }
 
     proptest! {
@@ -121,9 +153,9 @@ mod tests {
         }
 
         #[test]
-        fn a_sample_is_exact(numerator in 0u32..50, more in 1u32..50, rounds in 1u32..4) {
+        fn a_sample_is_exact(numerator in 0u32..50, more in 1u32..50, rounds in 1u32..4, seed: u64) {
             let denominator = NonZeroU32::new(numerator + more).unwrap();
-            let mut sampler = Sampler::default();
+            let mut sampler = Sampler::new(seed, "web");
             for _ in 0..rounds {
                 let sampled = (0..denominator.get()).filter(|_| sampler.sample(numerator, denominator)).count();
                 prop_assert_eq!(sampled as u32, numerator);

@@ -175,15 +175,17 @@ impl State {
             (*picker.weights() == *rule.weights).then(|| picker.clone())
         };
         let local = |backend: &Backend| snapshot.services.get(backend).map(|service| worker.local(service));
-        let mirror =
-            |mirror: &Mirror| LocalMirror { sampler: Sampler::default(), service: local(&mirror.backend) };
+        let mirror = |route: &str, mirror: &Mirror| LocalMirror {
+            sampler: Sampler::new(seed, route),
+            service: local(&mirror.backend),
+        };
         let of_route = |route: &Arc<PreparedRoute>| {
             let rules = route.rules.iter().enumerate();
             let rules = rules.map(|(nth, rule)| LocalRule {
                 picker: before(&route.name, nth, rule)
                     .unwrap_or_else(|| WeightedRoundRobin::new(&rule.weights, seed)),
                 backends: rule.backends.iter().map(local).collect(),
-                mirrors: rule.mirrors.iter().map(mirror).collect(),
+                mirrors: rule.mirrors.iter().map(|it| mirror(&route.name, it)).collect(),
             });
             rules.collect()
         };

@@ -451,7 +451,9 @@ async fn a_share_of_copies_is_exact() {
     }
     let mut copied = vec![within(received.recv()).await.unwrap(), within(received.recv()).await.unwrap()];
     copied.sort();
-    assert_eq!(copied, ["GET /4 ", "GET /8 "]);
+    // One of every four.
+    assert!(["GET /1 ", "GET /2 ", "GET /3 ", "GET /4 "].contains(&copied[0].as_str()), "{copied:?}");
+    assert!(["GET /5 ", "GET /6 ", "GET /7 ", "GET /8 "].contains(&copied[1].as_str()), "{copied:?}");
 }
 
 #[tokio::test]
