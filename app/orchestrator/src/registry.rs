@@ -513,6 +513,22 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_does_not_warn_again_of_a_route_beside_others_with_tls() {
+        let secure = |name: &str| {
+            route(name, &["shop"]).replace("rules:", "tls: {certificate: /a.pem, key: /a.key}, rules:")
+        };
+        let ports = ", ports: [{name: http}]";
+        let mut registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
+        let declared = service("shop", ports) + &secure("a") + &secure("b") + &route("c", &["shop"]);
+        registry.apply(&resources(&declared)).unwrap();
+        let (deleted, _) = registry.delete(Kind::Route, "a").unwrap();
+        assert_eq!(
+            deleted.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
     fn a_deletion_that_makes_a_problem_worse_warns() {
         // Without a port it could get no requests; now it does not exist.
         let declared = service("shop", "") + &route("front", &["shop"]);

@@ -37,14 +37,14 @@ pub struct ResourceProblem {
     pub severity: Severity,
     /// What is wrong, and where in the resource.
     pub problem: Problem,
-    /// The resource that it refers to and that does not exist; `None` for a problem of another kind.
-    pub missing: Option<String>,
+    /// What it is about where its text names other resources as well, e.g. a resource that does not exist; `None` where the text says it.
+    pub subject: Option<String>,
 }
 
 impl ResourceProblem {
     /// What is wrong, without hints: these name other resources, so that they change with the set that was checked.
     pub fn cause(&self) -> &str {
-        self.missing.as_deref().unwrap_or(&self.problem.text)
+        self.subject.as_deref().unwrap_or(&self.problem.text)
     }
 }
 
@@ -75,7 +75,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
             resource,
             severity,
             problem,
-            missing: None,
+            subject: None,
         }));
     }
     found.extend(set::problems(resources, dangling));

@@ -35,11 +35,21 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
 }
 
 fn error(resource: usize, path: &str, text: String) -> ResourceProblem {
-    ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text), missing: None }
+    ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text), subject: None }
 }
 
 fn warning(resource: usize, path: impl Into<String>, text: impl Into<String>) -> ResourceProblem {
-    ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text), missing: None }
+    ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text), subject: None }
+}
+
+/// A warning whose text names other resources, one of several to which it applies.
+fn warning_about(
+    resource: usize,
+    path: impl Into<String>,
+    text: impl Into<String>,
+    subject: &str,
+) -> ResourceProblem {
+    ResourceProblem { subject: Some(subject.to_owned()), ..warning(resource, path, text) }
 }
 
 /// The valid autoscalers, by the name of the service that each scales.
@@ -114,7 +124,7 @@ impl<'r> Set<'r> {
         name: &str,
     ) -> ResourceProblem {
         let problem = Problem::at(path, self.no_such_service_text(name));
-        ResourceProblem { resource, severity, problem, missing: Some(format!("{}/{name}", Kind::Service)) }
+        ResourceProblem { resource, severity, problem, subject: Some(format!("{}/{name}", Kind::Service)) }
     }
 
     fn no_such_service_text(&self, name: &str) -> String {

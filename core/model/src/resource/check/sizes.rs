@@ -34,7 +34,7 @@ pub(super) fn problems(resources: &[Resource]) -> Vec<ResourceProblem> {
                     resource,
                     severity: Severity::Error,
                     problem: Problem::at(at, text),
-                    missing: None,
+                    subject: None,
                 });
             }
         };

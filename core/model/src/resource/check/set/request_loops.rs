@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::elsewhere::is_certainly;
-use super::{ResourceProblem, Set, error, listener, warning};
+use super::{ResourceProblem, Set, error, listener, warning_about};
 use crate::name::ServiceName;
 use crate::resource::{EndpointAddress, ListenAddress, Route, Service};
 
@@ -63,7 +63,7 @@ pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
                 route.name(),
                 hop.address
             );
-            Some(warning(hop.resource, &hop.path, text))
+            Some(warning_about(hop.resource, &hop.path, text, "a request loop by a route"))
         }
         Owner::Route(route) if by_routes.contains(&hop.ends().1) => {
             let text = format!(
@@ -72,7 +72,7 @@ pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
                 route.name(),
                 hop.address
             );
-            Some(warning(hop.resource, &hop.path, text))
+            Some(warning_about(hop.resource, &hop.path, text, "a request loop by a route"))
         }
         Owner::Service(_) | Owner::Route(_) => None,
     };

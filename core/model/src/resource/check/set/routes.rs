@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ResourceProblem, Set, Severity, error, listener, warning};
+use super::{ResourceProblem, Set, Severity, error, listener, warning, warning_about};
 use crate::resource::route::{BackendRef, RouteFilter};
 use crate::resource::{ListenAddress, PortName, Route, Service};
 
@@ -51,20 +51,26 @@ impl Set<'_> {
         let mut found = Vec::new();
         for (resource, route) in &self.routes {
             let other = *first.entry(route.spec.listen).or_insert(route);
-            let text = match (&route.spec.tls, &other.spec.tls) {
-                (None, Some(_)) => format!(
-                    "it is reached over TLS, with the certificates of route {}, which has the same address; choose another address for \
+            let (subject, text) = match (&route.spec.tls, &other.spec.tls) {
+                (None, Some(_)) => (
+                    "a route with TLS on its address",
+                    format!(
+                        "it is reached over TLS, with the certificates of route {}, which has the same address; choose another address for \
                      clients without TLS, or give it certificates of its own",
-                    other.name()
+                        other.name()
+                    ),
                 ),
-                (Some(_), None) => format!(
-                    "route {}, which has the same address and no certificates, is reached over TLS, too; choose another address for \
+                (Some(_), None) => (
+                    "a route without TLS on its address",
+                    format!(
+                        "route {}, which has the same address and no certificates, is reached over TLS, too; choose another address for \
                      clients without TLS, or give it certificates of its own",
-                    other.name()
+                        other.name()
+                    ),
                 ),
                 (None, None) | (Some(_), Some(_)) => continue,
             };
-            found.push(warning(*resource, "spec.tls", text));
+            found.push(warning_about(*resource, "spec.tls", text, subject));
         }
         found
     }

@@ -51,7 +51,7 @@ fn of_service(
             // A HorizontalPodAutoscaler in another file may provide it.
             let severity = if path == "max" && shadow.max.is_none() { dangling } else { Severity::Error };
             let problem = Problem::at(format!("{at}.{path}"), text);
-            found.push(ResourceProblem { resource: i, severity, problem, missing: None });
+            found.push(ResourceProblem { resource: i, severity, problem, subject: None });
         }
     }
 }
