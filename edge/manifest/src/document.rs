@@ -182,12 +182,29 @@ fn members(root: Node) -> Vec<Node> {
         .collect()
 }
 
-/// Whether a document is an observed state from Homeostat's API: `get -o yaml` without a kind prints the replicas with their services.
+/// Whether a document is an observed state from Homeostat's API: `get -o yaml` without a kind prints the replicas with their services. A service
+/// that is being deleted is one, too: to declare it would create it again.
 ///
 /// A document that a person has written has no status, and gets the error for an unknown kind.
 fn is_observed(root: &Node) -> bool {
     const KINDS: [&str; 2] = ["Replica", "Node"];
-    let kind = root.entry("kind").map(|entry| &entry.value.content);
-    matches!(kind, Some(Content::Scalar { text, .. }) if KINDS.contains(&text.as_str()))
-        && root.entry("status").is_some()
+    let kind = text_of(root, "kind").unwrap_or_default();
+    let Some(status) = root.entry("status") else { return false };
+    KINDS.contains(&kind) || (kind == "Service" && is_terminating(&status.value))
+}
+
+/// Whether a status has the condition `Terminating`.
+fn is_terminating(status: &Node) -> bool {
+    let conditions = status.entry("conditions").map(|entry| &entry.value.content);
+    let Some(Content::Sequence(conditions)) = conditions else { return false };
+    conditions.iter().any(|condition| {
+        text_of(condition, "type") == Some("Terminating") && text_of(condition, "status") == Some("True")
+    })
+}
+
+fn text_of<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    match &node.entry(key)?.value.content {
+        Content::Scalar { text, .. } => Some(text),
+        Content::Sequence(_) | Content::Mapping(_) => None,
+    }
 }

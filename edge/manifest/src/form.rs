@@ -11,7 +11,7 @@ use model::resource::schema::read_as;
 use serde_json::{Map, Value};
 
 use crate::scalar;
-use crate::schema::{self, Form, NamedForm, named_forms, names_of, range_of, texts, types_of};
+use crate::schema::{self, Form, NamedForm, named_forms, names_of, one_line, range_of, texts, types_of};
 use crate::tree::{Content, Entry, Node};
 
 /// A deviation of a tree from its schema.
@@ -276,6 +276,7 @@ impl<'s> FormCheck<'s> {
         for name in texts(&schema["required"]) {
             if place.node.entry(name).is_none_or(|entry| entry.value.is_null()) {
                 let what = schema["properties"][name]["description"].as_str().unwrap_or_default();
+                let what = one_line(what);
                 let what = what.trim_end_matches('.').split(". ").next().unwrap_or_default();
                 self.add(place, format!("the field {name} is missing"), format!("{name}: {what}"));
             }

@@ -7,7 +7,7 @@ use model::resource::Kind;
 use model::resource::schema::schema_of;
 use serde_json::Value;
 
-use crate::schema::{Form, followed, named_forms, reference_in};
+use crate::schema::{Form, followed, named_forms, one_line, reference_in};
 
 const HEAD: &str = "\
 <!-- Written by `cargo run -p manifest --example reference > docs/resources.md`; a test holds it against the schema. -->
@@ -19,7 +19,7 @@ What can be written in a manifest, field by field. `homeostat schema KIND` print
 A file holds one or several YAML documents, or JSON. A field that is not listed here is an error, as is a key that stands twice; a
 field with nothing in it counts as left out. Anchors, aliases and merge keys (`<<`) work; tags do not. The `items` of a list,
 as `kubectl get -o yaml` prints it, are read as manifests of their own. Documents of the kinds `Replica` and `Node`, which
-`homeostat get -o yaml` prints as well but which are not declared, are skipped.
+`homeostat get -o yaml` prints as well but which are not declared, are skipped, and so is a service that is being deleted.
 
 - A **span** is a length of time with its unit, in `ms`, `s`, `m`, `h` and `d`: `500ms`, `2s`, `1h30m`. It is kept in whole
   milliseconds, up to `3650d`.
@@ -200,11 +200,6 @@ fn meanings(form: &Value) -> String {
         Some(format!(" `{}`: {}.", way["const"].as_str()?, meaning.trim_end_matches('.')))
     });
     texts.collect()
-}
-
-/// A description of several lines and paragraphs in one.
-fn one_line(description: &str) -> String {
-    description.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The description of one variant of a choice between named forms.

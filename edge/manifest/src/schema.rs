@@ -31,6 +31,11 @@ pub(crate) fn reference_in(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix("#/$defs/")
 }
 
+/// A description of several lines and paragraphs in one.
+pub(crate) fn one_line(description: &str) -> String {
+    description.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The least and the most that a whole number may be.
 pub(crate) fn range_of(schema: &Value) -> (i64, i64) {
     let (least, most) = match schema["format"].as_str() {

@@ -27,7 +27,7 @@ pub struct Probes {
     pub startup: Option<Probe>,
     /// Whether the replica may get traffic; while it fails, the replica gets none.
     pub readiness: Option<Probe>,
-    /// Whether the replica still works; when it fails, the replica is restarted.
+    /// Whether the replica still works; when it fails, the replica gets no more traffic at once, and is restarted if it still fails after 30 s.
     pub liveness: Option<Probe>,
 }
 
@@ -131,7 +131,7 @@ struct ProbesForm {
     /// Whether the replica may get traffic; while it fails, the replica gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     readiness: Option<ProbeForm>,
-    /// Whether the replica still works; when it fails, the replica is restarted.
+    /// Whether the replica still works; when it fails, the replica gets no more traffic at once, and is restarted if it still fails after 30 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     liveness: Option<ProbeForm>,
 }

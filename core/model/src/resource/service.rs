@@ -97,7 +97,8 @@ impl ServiceSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Run {
-    /// The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME.
+    /// The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME, and `$$` for
+    /// `$`, so that the `$$` of a shell is written `$$$$`.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
     /// Environment variables. Besides them a replica gets only PATH, HOME, LANG, the number of each of its ports (`PORT_HTTP` for
@@ -332,7 +333,7 @@ impl Expose {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Balance {
-    /// Each replica in turn.
+    /// Each replica in turn, endpoints by their weights.
     RoundRobin,
     /// One chosen by chance.
     Random,

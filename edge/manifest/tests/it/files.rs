@@ -198,6 +198,19 @@ fn the_items_of_a_list_are_separate_manifests() {
 }
 
 #[test]
+fn a_service_that_is_being_deleted_is_not_declared_again() {
+    let status = |is_true: &str| {
+        format!(
+            "status:\n  conditions:\n  - type: Exposed\n    status: 'True'\n  - type: Terminating\n    status: '{is_true}'\n"
+        )
+    };
+    let text = format!("{}{}---\n{}{}", named("a"), status("True"), named("b"), status("False"));
+    let manifests = manifest::parse("all", &text);
+    assert_eq!(names(&manifests), ["b"]);
+    assert!(!manifests.has_errors());
+}
+
+#[test]
 fn observed_resources_are_ignored_with_one_notice() {
     let service = named("a").replace('\n', "\n    ").trim_end().to_owned();
     let replica = |number: u32| {

@@ -35,7 +35,7 @@ fn every_error_of_a_file_is_reported() {
      --> shop.yaml:5:3
       |
     5 |   run: {comand: [x]}
-      |   ^^^ command: The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME
+      |   ^^^ command: The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME, and `$$` for `$`, so that the `$$` of a shell is written `$$$$`
 
     error: spec.resources.cpu: "x" is not a suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
      --> shop.yaml:6:20
