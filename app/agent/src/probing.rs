@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::action::Outcome;
 use model::identity::{Incarnation, ReplicaId};
 use model::input::{ExitStatus, Input, Report};
 use platform::{RunEnd, RunError, RunRequest};
 use probe::{Failure, ProbeStatus, Prober, RunBeside};
+use proxy::RouteError;
 use tokio_util::sync::CancellationToken;
 
 use crate::known::{Health, KnownReplica};
@@ -45,9 +45,10 @@ fn record_health(shared: &Shared, replica: &ReplicaId, incarnation: Incarnation,
         known.health = Health { started: status.started, ready: status.ready, live: status.live };
         known.probe_note = status.note;
         let observed = known.observed();
-        let updated = routing::update_route(shared, &replica.service, node.service(&replica.service));
-        if let Outcome::Failed(failure) = updated {
-            tracing::warn!(service = %replica.service, error = %failure.message, "route_not_updated");
+        match routing::set_route(shared, &replica.service, node.service(&replica.service)) {
+            // A proxy that stops needs no routes.
+            Ok(()) | Err(RouteError::Stopping { .. }) => {}
+            Err(error) => tracing::warn!(service = %replica.service, %error, "route_not_updated"),
         }
         observed
     };

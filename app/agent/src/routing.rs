@@ -23,15 +23,27 @@ use crate::external_endpoints;
 use crate::known::{KnownReplica, KnownService};
 use crate::shared::Shared;
 
-/// Sets the endpoints of a service in the proxy and in its external balancers. Does nothing when it is neither exposed nor behind a
-/// route.
+/// [Sets](set_route) the route of a service, as the outcome of an action.
 pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownService) -> Outcome {
+    match set_route(shared, name, service) {
+        Ok(()) => Outcome::Applied,
+        Err(error) => Outcome::Failed(failure(&error)),
+    }
+}
+
+/// Sets the endpoints of a service in the proxy and in its external balancers. Does nothing when it is neither exposed nor behind a
+/// route. After an error the earlier route stays.
+pub(crate) fn set_route(
+    shared: &Shared,
+    name: &ServiceName,
+    service: &KnownService,
+) -> Result<(), RouteError> {
     let exposed = service.exposed.as_ref().map(|declared| &declared.spec);
     let tls = exposed.and_then(|spec| spec.expose.as_ref()?.tls.as_ref());
     let tls = certificates::set(shared, name.as_str(), tls.as_slice());
     let Some(spec) = exposed.or(service.routed.as_deref()) else {
         balancers::clear(shared, name);
-        return Outcome::Applied;
+        return Ok(());
     };
     let mut route = ServiceRoute { tls, ..ServiceRoute::without_listener(name.as_str()) };
     if let Some(expose) = &spec.expose {
@@ -61,13 +73,9 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
         let elsewhere = elsewhere.into_iter().flatten();
         route.endpoints.extend(elsewhere.map(|external| EndpointRoute { connection, ..external }));
     }
-    match shared.table.set_service(&route) {
-        Ok(_) => {
-            balancers::update(shared, name, service, &route);
-            Outcome::Applied
-        }
-        Err(error) => Outcome::Failed(failure(&error)),
-    }
+    shared.table.set_service(&route)?;
+    balancers::update(shared, name, service, &route);
+    Ok(())
 }
 
 /// What is relayed for clients: what is declared, as soon as a replica is ready for it.
