@@ -265,11 +265,9 @@ impl Place {
     /// Whether its replica, which has ended, had been healthy: this was its first end since it was ready for some minutes, or since its
     /// declaration, and not soon after its start.
     pub fn had_been_healthy(&self) -> bool {
-        let ended_early = match self.stage {
-            Stage::Empty { exit: Some(exit), .. } => exit.ran_for < HEALTHY_RUN_MIN,
-            _ => false,
-        };
-        self.restart.recent.len() <= 1 && !ended_early
+        let exit = if let Stage::Empty { exit, .. } = self.stage { exit } else { None };
+        let has_ended_early = exit.is_some_and(|exit| exit.ran_for < HEALTHY_RUN_MIN);
+        self.restart.recent.len() <= 1 && !has_ended_early
     }
 
     /// Begins a life whose start was sent.
