@@ -27,6 +27,20 @@ fn apply_broken(instance: &Instance, declared: &str, missing: &str) {
     });
 }
 
+/// A service `web` of so many replicas, ready and exposed on a port; and its manifest.
+fn exposed_web(replicas: usize) -> (Instance, u16, String) {
+    let mut instance = Instance::new();
+    let port = ports::free();
+    let more = format!(
+        "  scale: {{replicas: {replicas}}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
+    );
+    let manifest = instance.write_service("web", &more);
+    let declared = fs::read_to_string(&manifest).expect("it was written");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", replicas);
+    (instance, port, declared)
+}
+
 /// The same declaration with a second port `admin`.
 fn with_admin_port(declared: &str) -> String {
     let variable = format!("env: {{{}: \"$(PORT_ADMIN)\", ", replica::ADMIN_PORT);
@@ -36,13 +50,7 @@ fn with_admin_port(declared: &str) -> String {
 
 #[test]
 fn replicas_serve_on_the_port_of_their_version_until_the_one_with_the_renamed_port_is_ready() {
-    let mut instance = Instance::new();
-    let port = ports::free();
-    let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = instance.write_service("web", &more);
-    let declared = fs::read_to_string(&manifest).expect("it was written");
-    instance.up(&["-f", text(&manifest)]);
-    instance.wait_for_ready("web", 2);
+    let (mut instance, port, declared) = exposed_web(2);
     let old = pids(&instance);
     let answer = || get(&format!("http://127.0.0.1:{port}/"));
 
@@ -114,13 +122,7 @@ fn replicas_with_several_ports_are_reached_after_a_restart_during_a_rollout_that
 
 #[test]
 fn replicas_are_spoken_to_as_their_version_declares_until_they_are_replaced() {
-    let mut instance = Instance::new();
-    let port = ports::free();
-    let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = instance.write_service("web", &more);
-    let declared = fs::read_to_string(&manifest).expect("it was written");
-    instance.up(&["-f", text(&manifest)]);
-    instance.wait_for_ready("web", 1);
+    let (mut instance, port, declared) = exposed_web(1);
     let old = pids(&instance);
     let answer = |path: &str| get(&format!("http://127.0.0.1:{port}{path}"));
     let assert_unchanged = |after: &str| {
@@ -161,13 +163,7 @@ fn replicas_are_spoken_to_as_their_version_declares_until_they_are_replaced() {
 
 #[test]
 fn a_header_that_is_declared_for_the_same_version_is_sent_at_once() {
-    let mut instance = Instance::new();
-    let port = ports::free();
-    let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = instance.write_service("web", &more);
-    let declared = fs::read_to_string(&manifest).expect("it was written");
-    instance.up(&["-f", text(&manifest)]);
-    instance.wait_for_ready("web", 1);
+    let (instance, port, declared) = exposed_web(1);
     let answer = || get(&format!("http://127.0.0.1:{port}/"));
     let old = answer().expect("it answers");
 
@@ -175,20 +171,15 @@ fn a_header_that_is_declared_for_the_same_version_is_sent_at_once() {
     let sends = instance.write("sends.yaml", &sends);
     assert_eq!(instance.run(&["apply", "-f", text(&sends)]).code, Some(0));
     wait_until("the replica, which expects no header, refuses it", || answer().is_err().then_some(()));
-    assert_eq!(instance.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+    let before = instance.write("web.yaml", &declared);
+    assert_eq!(instance.run(&["apply", "-f", text(&before)]).code, Some(0));
     let again = wait_until("no header is sent", || answer().ok());
     assert_eq!(again, old, "no replica was replaced");
 }
 
 #[test]
 fn a_listener_changes_from_http_to_udp_with_the_first_replica_that_is_ready_for_it() {
-    let mut instance = Instance::new();
-    let port = ports::free();
-    let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
-    let manifest = instance.write_service("web", &more);
-    let declared = fs::read_to_string(&manifest).expect("it was written");
-    instance.up(&["-f", text(&manifest)]);
-    instance.wait_for_ready("web", 1);
+    let (instance, port, declared) = exposed_web(1);
     let old = pids(&instance);
 
     let variable = format!("env: {{{}: \"$(PORT_DNS)\", ", replica::UDP_PORT);
