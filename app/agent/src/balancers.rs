@@ -22,7 +22,7 @@ pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 pub(crate) fn balancer_files(runtime: tokio::runtime::Handle, loop_handle: Handle) -> BalancerFiles {
     let record_event = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
-        loop_handle.record_event(&notice.service, kind, notice.message);
+        loop_handle.record_event(&notice.service, None, kind, notice.message);
     };
     BalancerFiles::new(runtime, Arc::new(record_event))
 }

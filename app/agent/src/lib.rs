@@ -12,6 +12,7 @@ mod shared;
 
 mod balancers;
 mod certificates;
+mod ejections;
 mod external_endpoints;
 mod latency;
 mod metric_sources;

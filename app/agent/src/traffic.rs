@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::identity::{Incarnation, Ordinal, ReplicaId};
-use model::input::{Declared, Demand, Ejected, Input, Report, Traffic};
+use model::identity::{Incarnation, Ordinal};
+use model::input::{Declared, Demand, Input, Report, Traffic};
 use model::name::ServiceName;
 use model::resource::{ForecastMode, ServiceSpec};
 use proxy::{EndpointTraffic, Histogram, ServiceLoad, ServiceTraffic};
 
 use crate::balancers::ExternalRequests;
+use crate::ejections::{self, EjectedEndpoints};
 use crate::latency;
 use crate::reports::ticker;
 use crate::shared::Shared;
@@ -31,6 +32,7 @@ const EJECTED_TICKS: u32 = 4;
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut ticker = ticker(TRAFFIC_INTERVAL);
     let (mut last, mut ticks) = (LastReports::default(), 0_u32);
+    let mut ejected = EjectedEndpoints::default();
     loop {
         // Both are cancel safe: a tick or a notification that was missed comes with the next call.
         let is_tick = tokio::select! {
@@ -53,8 +55,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             report_demand(&shared, &mut last.demand, demand);
         }
         let all = shared.table.traffic();
+        ejected.observe(&all, &shared.loop_handle);
         if ticks.is_multiple_of(EJECTED_TICKS) {
-            report_ejected(&shared, &all);
+            ejections::report(&shared, &all);
         }
         let report = read_traffic(&shared, &mut last, all);
         let has_changed = report.iter().map(counters).ne(last.report.iter().map(counters));
@@ -130,23 +133,6 @@ fn read_demand(shared: &Shared) -> Vec<Demand> {
 fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64, u32) {
     let Traffic { service, ordinal, incarnation, requests, errors, in_flight, .. } = traffic;
     (service, *ordinal, *incarnation, *requests, *errors, *in_flight)
-}
-
-/// Reports the ejected replicas, while there are any.
-fn report_ejected(shared: &Shared, all: &[ServiceTraffic]) {
-    let ejected: Vec<Ejected> = all.iter().flat_map(ejected_of).collect();
-    if !ejected.is_empty() {
-        shared.report(Input::Report(Report::Ejected(ejected)));
-    }
-}
-
-fn ejected_of(service: &ServiceTraffic) -> impl Iterator<Item = Ejected> {
-    let name = ServiceName::parse(&service.service).ok();
-    let endpoints = service.endpoints.iter().filter(|endpoint| endpoint.is_ejected());
-    endpoints.filter_map(move |endpoint| {
-        let replica = ReplicaId { service: name.clone()?, ordinal: Ordinal(endpoint.id.ordinal) };
-        Some(Ejected { replica, incarnation: Incarnation(endpoint.id.incarnation) })
-    })
 }
 
 fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic>) -> Vec<Traffic> {

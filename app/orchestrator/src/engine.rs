@@ -327,7 +327,7 @@ impl Engine {
             self.write_memory(MemoryWrite::Delete(event.service.clone()));
         }
         for event in &self.out.events {
-            let replica = event.replica.map(|(ordinal, _)| ordinal.0);
+            let replica = event.replica.map(|(ordinal, _)| ordinal);
             event_log::log(&event.service, replica, event.kind, &event.reason);
         }
         if let Err(error) = self.events.publish(&mut self.out.events) {

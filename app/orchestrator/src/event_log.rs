@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
 use model::event::{Event, EventKind};
-use model::identity::Epoch;
+use model::identity::{Epoch, Ordinal};
 use model::name::ServiceName;
 use model::time::Wall;
 use tokio::sync::{broadcast, watch};
@@ -34,7 +34,8 @@ struct Recent {
 }
 
 /// Logs an event, at level WARN if it is a warning.
-pub(crate) fn log(service: &ServiceName, replica: Option<u32>, kind: EventKind, reason: &dyn Display) {
+pub(crate) fn log(service: &ServiceName, replica: Option<Ordinal>, kind: EventKind, reason: &dyn Display) {
+    let replica = replica.map(|Ordinal(ordinal)| ordinal);
     if kind.is_warning() {
         tracing::warn!(service = %service, replica, reason = %reason, "{}", kind.name());
     } else {
@@ -81,6 +82,7 @@ impl EventLog {
         &self,
         at: Wall,
         service: &ServiceName,
+        replica: Option<Ordinal>,
         kind: EventKind,
         message: String,
     ) -> Result<(), EventWriteError> {
@@ -89,7 +91,7 @@ impl EventLog {
             id: recent.next_id(),
             at,
             service: service.clone(),
-            replica: None,
+            replica,
             kind: kind.name().to_owned(),
             is_warning: kind.is_warning(),
             message,
@@ -174,7 +176,7 @@ mod tests {
     fn record(log: &EventLog, service: &str, count: usize) {
         let service = ServiceName::parse(service).unwrap();
         for _ in 0..count {
-            log.record(Wall::from_millis(1), &service, EventKind::Declared, String::new()).unwrap();
+            log.record(Wall::from_millis(1), &service, None, EventKind::Declared, String::new()).unwrap();
         }
     }
 

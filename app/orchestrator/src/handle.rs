@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use control::ControlLoop;
 use model::event::EventKind;
-use model::identity::{Epoch, ReplicaId};
+use model::identity::{Epoch, Ordinal, ReplicaId};
 use model::input::{Declared, Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
@@ -198,10 +198,16 @@ impl Handle {
         }
     }
 
-    /// Records an event that does not come from the loop.
-    pub fn record_event(&self, service: &ServiceName, kind: EventKind, message: String) {
-        event_log::log(service, None, kind, &message);
-        let recorded = self.shared.events.record(self.now().wall, service, kind, message);
+    /// Records an event that does not come from the loop, about a service or one of its replicas.
+    pub fn record_event(
+        &self,
+        service: &ServiceName,
+        replica: Option<Ordinal>,
+        kind: EventKind,
+        message: String,
+    ) {
+        event_log::log(service, replica, kind, &message);
+        let recorded = self.shared.events.record(self.now().wall, service, replica, kind, message);
         if let Err(error) = recorded {
             tracing::warn!(error = %error, "events_not_kept");
         }

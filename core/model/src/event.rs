@@ -45,6 +45,10 @@ pub enum EventKind {
     Exited,
     /// A replica fails its liveness probe.
     Unhealthy,
+    /// An endpoint gets no requests for a while, because it failed or was slow.
+    Ejected,
+    /// An endpoint that was ejected gets requests again.
+    Returned,
     /// A replica gets no new requests.
     Draining,
     /// A replica is being stopped.
@@ -94,6 +98,8 @@ impl EventKind {
             Self::NotReady => "NotReady",
             Self::Exited => "Exited",
             Self::Unhealthy => "Unhealthy",
+            Self::Ejected => "Ejected",
+            Self::Returned => "Returned",
             Self::Draining => "Draining",
             Self::Stopping => "Stopping",
             Self::Stopped => "Stopped",
@@ -119,6 +125,7 @@ impl EventKind {
             Self::NotReady
             | Self::Exited
             | Self::Unhealthy
+            | Self::Ejected
             | Self::Waiting
             | Self::ActionFailed
             | Self::HealingSuspended
@@ -131,6 +138,7 @@ impl EventKind {
             | Self::Starting
             | Self::Adopted
             | Self::Ready
+            | Self::Returned
             | Self::Draining
             | Self::Stopping
             | Self::Stopped

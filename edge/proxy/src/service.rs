@@ -228,7 +228,7 @@ impl Service {
                 let cause = ejection.map(|it| tracing::field::display(it.cause));
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
-                tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint_ejected");
+                tracing::debug!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint_ejected");
                 self.ejections.fetch_add(1, Ordering::Relaxed);
                 member.inspect(|m| m.endpoint.ejected());
                 true
