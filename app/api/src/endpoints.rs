@@ -25,20 +25,27 @@ pub(crate) fn versions(traffic: &[ServiceTraffic], name: &ServiceName) -> Vec<v1
 }
 
 fn version(traffic: &VersionTraffic) -> v1::Version {
-    let counts = &traffic.counts;
     v1::Version {
         generation: traffic.version,
         serving_replicas: u32::try_from(traffic.serving).unwrap_or(u32::MAX),
-        requests: counts.requests,
-        responses: responses(counts),
-        failures: counts.failures + counts.connect_failures,
-        abandoned: counts.abandoned,
-        latency: latency(&counts.durations()),
+        in_flight: traffic.in_flight,
+        counts: request_counts(&traffic.counts),
     }
 }
 
-fn responses(counts: &Counts) -> BTreeMap<String, u64> {
-    STATUS_CLASSES.iter().zip(counts.status).map(|(class, count)| ((*class).to_owned(), count)).collect()
+fn request_counts(counts: &Counts) -> v1::RequestCounts {
+    let responses = STATUS_CLASSES.iter().zip(counts.status);
+    v1::RequestCounts {
+        requests: counts.requests,
+        responses: responses.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        failures: counts.failures + counts.connect_failures,
+        abandoned: counts.abandoned,
+        retries: counts.retries,
+        request_bytes: counts.bytes_in,
+        response_bytes: counts.bytes_out,
+        ejections: counts.ejections,
+        latency: latency(&counts.durations()),
+    }
 }
 
 /// The external endpoints of the service `name`, and its preferred zone.
@@ -86,11 +93,7 @@ fn external_endpoint(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
         state: state.to_owned(),
         message,
         in_flight: it.in_flight,
-        requests: it.counts.requests,
-        responses: responses(&it.counts),
-        failures: it.counts.failures + it.counts.connect_failures,
-        abandoned: it.counts.abandoned,
-        latency: latency(&it.counts.durations()),
+        counts: request_counts(&it.counts),
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn counters_of(traffic: &ServiceTraffic) -> v1::Proxied {
             over_limit: traffic.over_limit,
             shed: traffic.shed,
         },
-        retries: traffic.counts.retries,
+        counts: request_counts(&traffic.counts),
         hedges: traffic.hedges,
         hedges_won: traffic.hedges_won,
         waiting: traffic.waiting,
@@ -159,7 +162,8 @@ pub(crate) fn endpoint(
         Some((it, EndpointState::Draining)) => ("Draining", Some(draining_message(it))),
         Some((it, EndpointState::Serving)) => serving_state(it, "replica", now),
     };
-    Some(v1::Endpoint { state: state.into(), message })
+    let counts = endpoint.map(|it| request_counts(&it.counts)).unwrap_or_default();
+    Some(v1::Endpoint { state: state.into(), message, counts })
 }
 
 fn draining_message(endpoint: &EndpointTraffic) -> String {

@@ -274,7 +274,7 @@ impl Snapshot {
         let mut answered = counter(encoder, name, help)?;
         for (service, it) in &self.endpoints {
             let [service, endpoint, zone] = labels(service, it);
-            for (class, count) in &it.responses {
+            for (class, count) in &it.counts.responses {
                 let labels = [service, endpoint, zone, ("status", class.as_str())];
                 write_counter(&mut answered, &labels, count)?;
             }
@@ -283,13 +283,13 @@ impl Snapshot {
         let help = "Requests to external endpoints without a complete response";
         let mut failures = counter(encoder, name, help)?;
         for (service, it) in &self.endpoints {
-            write_counter(&mut failures, &labels(service, it), &it.failures)?;
+            write_counter(&mut failures, &labels(service, it), &it.counts.failures)?;
         }
         let name = "homeostat_endpoint_requests_abandoned";
         let help = "Requests to external endpoints whose client gave up before it had the response";
         let mut abandoned = counter(encoder, name, help)?;
         for (service, it) in &self.endpoints {
-            write_counter(&mut abandoned, &labels(service, it), &it.abandoned)?;
+            write_counter(&mut abandoned, &labels(service, it), &it.counts.abandoned)?;
         }
         let name = "homeostat_endpoint_requests_in_flight";
         let mut in_flight = gauge(encoder, name, "Requests in flight at external endpoints")?;
@@ -552,11 +552,13 @@ mod tests {
             state: "Ejected".into(),
             message: None,
             in_flight: 1,
-            requests: 8,
-            responses: BTreeMap::from([("2xx".into(), 5)]),
-            failures: 2,
-            abandoned: 4,
-            latency: None,
+            counts: v1::RequestCounts {
+                requests: 8,
+                responses: BTreeMap::from([("2xx".into(), 5)]),
+                failures: 2,
+                abandoned: 4,
+                ..v1::RequestCounts::default()
+            },
         }
     }
 

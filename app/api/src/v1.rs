@@ -32,7 +32,7 @@ pub use scaling::{
 };
 
 mod traffic;
-pub use traffic::{Latency, Version};
+pub use traffic::{Latency, RequestCounts, Version};
 
 mod usage;
 pub use usage::{Throttling, Usage};
@@ -204,13 +204,14 @@ pub struct External {
 }
 
 /// The proxy's counters of a service. They start at 0 when the proxy begins to listen for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxied {
+    /// Its requests.
+    #[serde(flatten)]
+    pub counts: RequestCounts,
     /// Requests that the proxy itself answered with 503.
     pub refused: Refused,
-    /// Failed attempts that were retried.
-    pub retries: u64,
     /// Hedged requests: also sent to a second replica because the first was slow.
     #[serde(default)]
     pub hedges: u64,
@@ -272,12 +273,15 @@ pub struct Refused {
 }
 
 /// The state of a replica in the proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// `Serving`, `SlowStart`, `Ejected`, `Draining` or `Out`.
     pub state: String,
     /// Why it gets less than its full share of requests; null when it gets all of it.
     pub message: Option<String>,
+    /// The requests of its current incarnation.
+    #[serde(flatten)]
+    pub counts: RequestCounts,
 }
 
 /// A condition of a resource.

@@ -132,12 +132,22 @@ pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
 }
 
 fn endpoint_state(state: &str) -> Field {
-    let tone = match state {
+    Field::text(state).toned(endpoint_tone(state))
+}
+
+/// The state of a replica in the proxy, and why it gets less than its share.
+pub(crate) fn endpoint_standing(endpoint: &v1::Endpoint) -> Field {
+    let v1::Endpoint { state, message, .. } = endpoint;
+    let text = message.as_ref().map_or_else(|| state.clone(), |message| format!("{state}: {message}"));
+    Field::text(text).toned(endpoint_tone(state))
+}
+
+fn endpoint_tone(state: &str) -> Tone {
+    match state {
         "Serving" => Tone::Good,
         "Ejected" => Tone::Bad,
         _ => Tone::Notable,
-    };
-    Field::text(state).toned(tone)
+    }
 }
 
 pub(crate) const EXTERNAL_ENDPOINT_HEADER: &[&str] =
@@ -145,17 +155,17 @@ pub(crate) const EXTERNAL_ENDPOINT_HEADER: &[&str] =
 
 /// An external endpoint, in the columns of [`EXTERNAL_ENDPOINT_HEADER`].
 pub(crate) fn external_endpoint(it: &v1::ElsewhereEndpoint) -> Vec<Field> {
-    let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
+    let counts = &it.counts;
     vec![
         Field::text(&it.address),
         Field::text(it.zone.as_deref().unwrap_or(UNKNOWN)),
         Field::number(it.weight),
         endpoint_state(&it.state),
         Field::number(it.in_flight),
-        Field::number(it.requests),
-        failed(it.responses.get("5xx").copied().unwrap_or_default()),
-        failed(it.failures),
-        Field::number(figures::seconds(it.latency.as_ref().map(|it| it.p99_seconds))),
+        Field::number(counts.requests),
+        failed(responses(counts, "5xx")),
+        failed(counts.failures),
+        Field::number(figures::seconds(counts.latency.as_ref().map(|it| it.p99_seconds))),
         Field::text(it.message.as_deref().unwrap_or_default()),
     ]
 }
@@ -180,22 +190,31 @@ pub(crate) const VERSION_HEADER: &[&str] =
 
 /// The traffic of a version, in the columns of [`VERSION_HEADER`].
 pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
-    let responses = |class: &str| it.responses.get(class).copied().unwrap_or_default();
-    let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
-    let latency = |of: fn(&v1::Latency) -> f64| Field::number(figures::seconds(it.latency.as_ref().map(of)));
+    let counts = &it.counts;
+    let latency =
+        |of: fn(&v1::Latency) -> f64| Field::number(figures::seconds(counts.latency.as_ref().map(of)));
     vec![
         Field::number(it.generation),
         Field::number(it.serving_replicas),
-        Field::number(it.requests),
-        Field::number(responses("2xx")),
-        Field::number(responses("4xx")),
-        failed(responses("5xx")),
-        failed(it.failures),
-        failed(it.abandoned),
+        Field::number(counts.requests),
+        Field::number(responses(counts, "2xx")),
+        Field::number(responses(counts, "4xx")),
+        failed(responses(counts, "5xx")),
+        failed(counts.failures),
+        failed(counts.abandoned),
         latency(|it| it.p50_seconds),
         latency(|it| it.p90_seconds),
         latency(|it| it.p99_seconds),
     ]
+}
+
+/// The responses of a status class, such as `2xx`.
+pub(crate) fn responses(counts: &v1::RequestCounts, class: &str) -> u64 {
+    counts.responses.get(class).copied().unwrap_or_default()
+}
+
+fn failed(count: u64) -> Field {
+    Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet })
 }
 
 /// The responses and latency of a route, as lines.
@@ -223,7 +242,7 @@ pub(crate) fn proxy_counters(it: &v1::Proxied) -> String {
     let mut lines = format!(
         "  answered 503: {no_replica} without a replica, {over_limit} over a limit, {shed} more than can be answered in good time\n  \
          sent again: {}, waiting now: {}\n",
-        it.retries, it.waiting
+        it.counts.retries, it.waiting
     );
     if let Some(v1::Datagrams { received, bytes_received, sent, bytes_sent, dropped, sessions }) =
         it.datagrams

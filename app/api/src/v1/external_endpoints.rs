@@ -1,11 +1,9 @@
 //! External endpoints, and the preferred zone.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Latency;
+use super::RequestCounts;
 
 /// The state of an external endpoint in the proxy. Counters start at 0 when the proxy begins to send requests to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,18 +22,9 @@ pub struct ElsewhereEndpoint {
     pub message: Option<String>,
     /// Requests in flight.
     pub in_flight: u32,
-    /// Requests sent to it, retries included.
-    pub requests: u64,
-    /// Responses by status class, such as `2xx`; gRPC calls by the status in their trailers.
-    pub responses: BTreeMap<String, u64>,
-    /// Requests without a complete response: connection failed, aborted, or timed out.
-    pub failures: u64,
-    /// Requests whose client gave up before it had the response; their latency counts until then.
-    #[serde(default)]
-    pub abandoned: u64,
-    /// The latency of responses; absent without any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency: Option<Latency>,
+    /// Its requests.
+    #[serde(flatten)]
+    pub counts: RequestCounts,
 }
 
 /// The zone whose endpoints are preferred.

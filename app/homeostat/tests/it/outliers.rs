@@ -38,7 +38,13 @@ fn a_slow_replica_is_ejected_and_the_reason_is_shown() {
     assert!(line.starts_with("web-1") && line.contains("Ejected"), "{line}");
     assert!(line.ends_with("ejection 1 of this replica"), "{line}");
     assert_eq!(described.matches("Ejected").count(), 1, "{described}");
-    let log = instance.log();
-    let line = log.lines().find(|line| line.contains("endpoint_ejected")).expect("it is logged");
-    assert!(line.contains(" lasting=60s "), "{line}");
+    let ejected = wait_until("an event says so", || {
+        let events = instance.run(&["events", "service/web"]).out;
+        events.lines().find(|line| line.contains("Ejected")).map(str::to_owned)
+    });
+    assert!(ejected.contains("web-1") && ejected.contains("; it gets no requests until"), "{ejected}");
+    let page = instance.run(&["top", "service/web", "--traffic"]).out;
+    let line = |name: &str| page.lines().find(|line| line.starts_with(name)).expect("it has a line");
+    assert!(line("web generation 1").contains("3 replicas serving"), "{page}");
+    assert!(line("web-1").contains("Ejected: it was slow"), "{page}");
 }

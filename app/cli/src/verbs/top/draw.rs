@@ -6,10 +6,9 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Text};
 use ratatui::widgets::{Block, Cell, Row, StatefulWidget, Table, TableState, Widget};
 
-use super::View;
+use super::{Page, Rows, View};
 use crate::output::Field;
 use crate::paint::{Tone, printable};
-use crate::tables;
 
 /// The lines of a table in addition to its rows: two for the border, one for the header.
 const FRAME_LINES: u16 = 3;
@@ -22,8 +21,32 @@ const TEXT_MIN: usize = 12;
 
 /// The columns that may be left out on a narrow terminal, the least important first. The name always stays.
 const LEAST_IMPORTANT_FIRST: &[&str] = &[
-    "PORTS", "AGE", "PID", "P99", "CPU", "ERR/S", "MEMORY", "DESIRED", "REQ/S", "RESTARTS", "READY",
-    "MESSAGE", "PHASE", "STATUS",
+    "PORTS",
+    "AGE",
+    "PID",
+    "3XX/S",
+    "IN/S",
+    "OUT/S",
+    "ABANDONED/S",
+    "2XX/S",
+    "EJECTIONS",
+    "4XX/S",
+    "P99",
+    "CPU",
+    "ERR/S",
+    "MEMORY",
+    "DESIRED",
+    "RETRIES/S",
+    "IN FLIGHT",
+    "REQ/S",
+    "RESTARTS",
+    "READY",
+    "FAILED/S",
+    "5XX/S",
+    "MESSAGE",
+    "PHASE",
+    "STATE",
+    "STATUS",
 ];
 
 /// Draws the view into `area`: services above, the replicas of the chosen one below.
@@ -41,38 +64,37 @@ pub(super) fn draw(view: &View, is_coloured: bool, area: Rect, buffer: &mut Buff
     let title = format!("homeostat at {}  {}", view.snapshot.server, view.snapshot.at);
     Line::styled(title, Style::new().add_modifier(Modifier::BOLD)).render(head, buffer);
 
-    let rows: Vec<Vec<Field>> = view.snapshot.services.iter().map(tables::service).collect();
     let title = format!(" {} services ", view.snapshot.services.len());
     let mut state = TableState::new().with_selected(view.chosen);
-    StatefulWidget::render(
-        table(&title, tables::SERVICE_HEADER, &rows, is_coloured, upper.width),
-        upper,
-        buffer,
-        &mut state,
-    );
+    let services = table(&title, &view.upper(), is_coloured, upper.width);
+    StatefulWidget::render(services, upper, buffer, &mut state);
 
-    let rows: Vec<Vec<Field>> = view.replicas().map(|replica| tables::replica(replica, os::wall())).collect();
     let of_service =
         view.chosen_service().map(|service| format!(" of {}", service.name())).unwrap_or_default();
-    let title = format!(" {} replicas{of_service} ", rows.len());
-    let replicas = table(&title, tables::REPLICA_HEADER, &rows, is_coloured, lower.width);
-    Widget::render(replicas, lower, buffer);
+    let rows = view.lower();
+    let title = match view.page {
+        Page::State => format!(" {} replicas{of_service} ", rows.rows.len()),
+        Page::Traffic => format!(" versions and replicas{of_service} "),
+    };
+    Widget::render(table(&title, &rows, is_coloured, lower.width), lower, buffer);
 
     let (text, tone) = match &view.problem {
         Some(problem) => (printable(problem), Tone::Bad),
-        None => ("q: quit, arrows: choose a service, Esc: replicas of all services".to_owned(), Tone::Quiet),
+        None => {
+            let other = match view.page {
+                Page::State => "traffic",
+                Page::Traffic => "state",
+            };
+            let keys = "q: quit, arrows: choose a service, Esc: replicas of all services, t";
+            (format!("{keys}: {other}"), Tone::Quiet)
+        }
     };
     Line::styled(text, style(Some(tone), is_coloured)).render(foot, buffer);
 }
 
 /// A table in `width` columns: what does not fit is left out, see [`fitting`].
-fn table(
-    title: &str,
-    header: &[&'static str],
-    rows: &[Vec<Field>],
-    is_coloured: bool,
-    width: u16,
-) -> Table<'static> {
+fn table(title: &str, rows: &Rows, is_coloured: bool, width: u16) -> Table<'static> {
+    let Rows { header, rows } = rows;
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let cells =
@@ -154,8 +176,11 @@ mod tests {
     use ratatui::backend::TestBackend;
     use serde_json::{Map, Value, json};
 
+    use tokio::time::Instant;
+
     use super::super::{KeyAction, Snapshot};
     use super::*;
+    use crate::tables;
 
     fn object<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
         let metadata = Map::from_iter([("name".to_owned(), Value::from(name))]);
@@ -191,10 +216,11 @@ mod tests {
         let snapshot = Snapshot {
             server: "http://127.0.0.1:7460".into(),
             at: "2026-11-21T06:00:00Z".into(),
+            taken: Instant::now(),
             services: vec![service("cart"), service("shop")],
             replicas: vec![replica("cart"), replica("shop")],
         };
-        View { snapshot, chosen: None, problem: None }
+        View::new(snapshot, Page::State)
     }
 
     fn shown(view: &View) -> String {
@@ -266,6 +292,56 @@ mod tests {
         view.problem = Some("could not reach it".into());
         let text = shown(&view);
         assert!(text.contains("could not reach it") && text.contains("shop"), "{text}");
+    }
+
+    /// A service in the proxy with one version and one replica, after `requests` requests of 2 KiB, of which a tenth were sent again.
+    fn exposed(requests: u64) -> (v1::Service, v1::Replica) {
+        let counts = json!({
+            "requests": requests, "responses": {"2xx": requests}, "retries": requests / 10, "requestBytes": 0,
+            "responseBytes": requests * 2048, "ejections": 3,
+        });
+        let with = |more: serde_json::Value| {
+            let mut all = counts.as_object().unwrap().clone();
+            all.extend(more.as_object().unwrap().clone());
+            Value::from(all)
+        };
+        let refused = json!({"noReplica": 0, "overLimit": 0});
+        let (mut service, mut replica) = (service("shop"), replica("shop"));
+        service.status.proxy =
+            Some(serde_json::from_value(with(json!({"refused": refused, "waiting": 0}))).unwrap());
+        let version = with(json!({"generation": 1, "servingReplicas": 1, "inFlight": 4}));
+        service.status.versions = vec![serde_json::from_value(version).unwrap()];
+        let endpoint = with(json!({"state": "Ejected", "message": "requests to it kept failing"}));
+        replica.status.endpoint = Some(serde_json::from_value(endpoint).unwrap());
+        (service, replica)
+    }
+
+    #[test]
+    fn the_page_of_traffic_shows_rates_between_two_refreshes() {
+        let mut view = view();
+        let mut next = view.snapshot.clone();
+        let (earlier, replica) = exposed(100);
+        (view.snapshot.services, view.snapshot.replicas) = (vec![service("cart"), earlier], vec![replica]);
+        view.apply(KeyAction::OtherPage);
+        let first = shown_in(&view, 200);
+        assert!(first.contains("shop generation 1") && !first.contains("300"), "{first}");
+
+        let (now, replica) = exposed(700);
+        (next.services, next.replicas) = (vec![service("cart"), now], vec![replica]);
+        next.taken = view.snapshot.taken + std::time::Duration::from_secs(2);
+        view.show(next);
+        let text = shown_in(&view, 200);
+        let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        for name in ["shop ", "shop generation 1", "shop-0"] {
+            let line = line(name);
+            let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            for cell in ["300", "30", "3", "600Ki"] {
+                assert!(cells.contains(&cell), "{cell} is missing for {name} in\n{text}");
+            }
+        }
+        assert!(line("shop-0").contains("Ejected: requests to it kept failing"), "{text}");
+        assert!(line("shop generation 1").contains("1 replica serving"), "{text}");
+        assert!(line("cart").contains('-') && text.contains("t: state"), "{text}");
     }
 
     #[test]

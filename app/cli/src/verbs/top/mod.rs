@@ -1,8 +1,10 @@
 //! `top`: a live view of services and replicas on a terminal, or one frame as text.
 
 mod draw;
+mod traffic;
 
 use std::io::{self, IsTerminal};
+use std::mem;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +18,7 @@ use crate::client::Client;
 use crate::context::CommandContext;
 use crate::failure::{Failure, sentence_of};
 use crate::figures;
-use crate::output::Printer;
+use crate::output::{Field, Printer};
 use crate::tables;
 use crate::target::{ServiceArgument, Subject};
 
@@ -26,12 +28,15 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a refresh may take before the view is marked as outdated.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Show services and replicas live; q quits, arrows choose a service
+/// Show services and replicas live; q quits, arrows choose a service, t shows their traffic
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// Only this service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: Option<ServiceArgument>,
+    /// Begin with the page of traffic: requests, bytes, retries and ejections of services, versions and replicas
+    #[arg(long)]
+    traffic: bool,
 }
 
 /// The services and replicas as of one refresh.
@@ -39,14 +44,28 @@ pub(crate) struct Arguments {
 struct Snapshot {
     server: String,
     at: String,
+    /// When it was complete; rates are computed from two snapshots.
+    taken: Instant,
     services: Vec<v1::Service>,
     replicas: Vec<v1::Replica>,
 }
 
-/// The state of the view: the latest snapshot, the chosen service, and the error of the latest refresh.
+/// What the tables of a frame show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    /// State, usage and the most important rates.
+    State,
+    /// Traffic over the proxy, with versions.
+    Traffic,
+}
+
+/// The state of the view: the latest snapshots, the chosen service and page, and the error of the latest refresh.
 #[derive(Debug)]
 struct View {
     snapshot: Snapshot,
+    /// The snapshot before; `None` at the beginning.
+    earlier: Option<Snapshot>,
+    page: Page,
     /// The index of the chosen service; `None` shows the replicas of all services.
     chosen: Option<usize>,
     /// Why the latest refresh failed; the snapshot is then outdated.
@@ -60,35 +79,38 @@ enum KeyAction {
     Up,
     Down,
     All,
+    OtherPage,
 }
 
 pub(crate) async fn run(context: &CommandContext, arguments: Arguments) -> Result<(), Failure> {
     let client = context.client()?;
-    let snapshot = refresh(&client, arguments.service.as_ref()).await?;
+    let service = arguments.service.as_ref();
+    let page = if arguments.traffic { Page::Traffic } else { Page::State };
+    let mut view = View::new(refresh(&client, service).await?, page);
     if !io::stdout().is_terminal() {
-        return context.printer.text(&frame(context.printer, &snapshot));
+        if page == Page::Traffic {
+            // Rates need a second look.
+            tokio::time::sleep(REFRESH_INTERVAL).await;
+            view.show(refresh(&client, service).await?);
+        }
+        return context.printer.text(&frame(context.printer, &view));
     }
     let mut terminal = ratatui::try_init()
         .context("could not initialize the terminal; `homeostat top | cat` prints one frame as text")?;
-    let mut view = View { snapshot, chosen: None, problem: None };
-    let ended = live(context, &mut terminal, &client, arguments.service.as_ref(), &mut view).await;
+    let ended = live(context, &mut terminal, &client, service, &mut view).await;
     ratatui::restore();
     ended
 }
 
 /// One frame as text.
-fn frame(printer: Printer, snapshot: &Snapshot) -> String {
-    let mut services = printer.table(tables::SERVICE_HEADER);
-    snapshot.services.iter().for_each(|service| services.row(tables::service(service)));
-    let mut replicas = printer.table(tables::REPLICA_HEADER);
-    snapshot.replicas.iter().for_each(|replica| replicas.row(tables::replica(replica, os::wall())));
-    format!(
-        "homeostat at {}, {}\n\n{}\n{}",
-        snapshot.server,
-        snapshot.at,
-        services.finish(),
-        replicas.finish()
-    )
+fn frame(printer: Printer, view: &View) -> String {
+    let text = |Rows { header, rows }: Rows| {
+        let mut table = printer.table(header);
+        rows.into_iter().for_each(|row| table.row(row));
+        table.finish()
+    };
+    let Snapshot { server, at, .. } = &view.snapshot;
+    format!("homeostat at {server}, {at}\n\n{}\n{}", text(view.upper()), text(view.lower()))
 }
 
 /// Refreshes and draws until the user quits.
@@ -143,7 +165,7 @@ async fn refresh(client: &Client, service: Option<&ServiceArgument>) -> Result<S
         }
     };
     let at = format!("{:.0}", figures::timestamp(os::wall()));
-    Ok(Snapshot { server: client.server().to_owned(), at, services, replicas })
+    Ok(Snapshot { server: client.server().to_owned(), at, taken: Instant::now(), services, replicas })
 }
 
 fn action_of(event: &Event) -> Option<KeyAction> {
@@ -154,20 +176,46 @@ fn action_of(event: &Event) -> Option<KeyAction> {
         KeyCode::Up | KeyCode::Char('k') => Some(KeyAction::Up),
         KeyCode::Down | KeyCode::Char('j') => Some(KeyAction::Down),
         KeyCode::Esc => Some(KeyAction::All),
+        KeyCode::Char('t') => Some(KeyAction::OtherPage),
         _ => None,
     }
 }
 
+impl Snapshot {
+    fn service(&self, name: &str) -> Option<&v1::Service> {
+        self.services.iter().find(|service| service.name() == name)
+    }
+}
+
+/// A table of a frame.
+struct Rows {
+    header: &'static [&'static str],
+    rows: Vec<Vec<Field>>,
+}
+
 impl View {
+    fn new(snapshot: Snapshot, page: Page) -> Self {
+        Self { snapshot, earlier: None, page, chosen: None, problem: None }
+    }
+
     fn apply(&mut self, action: KeyAction) {
         let last = self.snapshot.services.len().checked_sub(1);
-        self.chosen = match (action, self.chosen, last) {
-            (KeyAction::All | KeyAction::Quit, _, _) | (_, _, None) => None,
-            (KeyAction::Down, None, Some(_)) => Some(0),
-            (KeyAction::Down, Some(index), Some(last)) => Some((index + 1).min(last)),
-            (KeyAction::Up, None, Some(last)) => Some(last),
-            (KeyAction::Up, Some(index), Some(last)) => Some(index.saturating_sub(1).min(last)),
-        };
+        match action {
+            KeyAction::Quit => {}
+            KeyAction::All => self.chosen = None,
+            KeyAction::Down => {
+                self.chosen = last.map(|last| self.chosen.map_or(0, |index| index + 1).min(last));
+            }
+            KeyAction::Up => {
+                self.chosen = last.map(|last| self.chosen.map_or(last, |index| index.saturating_sub(1)));
+            }
+            KeyAction::OtherPage => {
+                self.page = match self.page {
+                    Page::State => Page::Traffic,
+                    Page::Traffic => Page::State,
+                };
+            }
+        }
     }
 
     /// Shows a new snapshot. The chosen service stays chosen even if its index changes.
@@ -175,7 +223,7 @@ impl View {
         let name = self.chosen_service().map(|service| service.name().to_owned());
         self.chosen =
             name.and_then(|name| snapshot.services.iter().position(|service| service.name() == name));
-        self.snapshot = snapshot;
+        self.earlier = Some(mem::replace(&mut self.snapshot, snapshot));
         self.problem = None;
     }
 
@@ -183,12 +231,36 @@ impl View {
         self.snapshot.services.get(self.chosen?)
     }
 
-    /// The replicas of the chosen service, or of all.
-    fn replicas(&self) -> impl Iterator<Item = &v1::Replica> {
+    /// The table of services.
+    fn upper(&self) -> Rows {
+        match self.page {
+            Page::State => {
+                let rows = self.snapshot.services.iter().map(tables::service).collect();
+                Rows { header: tables::SERVICE_HEADER, rows }
+            }
+            Page::Traffic => Rows {
+                header: traffic::HEADER,
+                rows: traffic::services(&self.snapshot, self.earlier.as_ref()),
+            },
+        }
+    }
+
+    /// The table of replicas, and on the page of traffic of versions, of the chosen service or of all.
+    fn lower(&self) -> Rows {
         let chosen = self.chosen_service().map(v1::Object::name);
-        self.snapshot
-            .replicas
-            .iter()
-            .filter(move |replica| chosen.is_none_or(|name| replica.status.service == name))
+        let is_shown = |name: &str| chosen.is_none_or(|chosen| chosen == name);
+        let Snapshot { services, replicas, .. } = &self.snapshot;
+        match self.page {
+            Page::State => {
+                let shown = replicas.iter().filter(|replica| is_shown(&replica.status.service));
+                let rows = shown.map(|replica| tables::replica(replica, os::wall())).collect();
+                Rows { header: tables::REPLICA_HEADER, rows }
+            }
+            Page::Traffic => {
+                let shown = services.iter().map(v1::Object::name).filter(|name| is_shown(name));
+                let parts = |name| traffic::parts_of(name, &self.snapshot, self.earlier.as_ref());
+                Rows { header: traffic::HEADER, rows: shown.flat_map(parts).collect() }
+            }
+        }
     }
 }
