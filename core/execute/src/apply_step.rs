@@ -37,7 +37,8 @@ pub fn apply_step(
     step: &Step,
 ) {
     if let Change::Start { ordinal } = step.change
-        && let Some(place) = knowledge.place(service, ordinal).filter(|place| place.has_run())
+        && let Some(state) = knowledge.service(service)
+        && let Some(place) = state.places.get(&ordinal).filter(|place| state.is_restart(place))
     {
         let was_healthy = place.had_been_healthy();
         knowledge.note_restart(service, PastRestart { at: dispatch.now.time, was_healthy });

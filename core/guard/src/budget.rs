@@ -34,12 +34,12 @@ pub(crate) fn places(projection: &Projection<'_>, role: Role, initiator: Initiat
     (is_over || projection.places >= max_places).then_some(Reason::Bounds { min, max })
 }
 
-/// Restarts are limited for each node and for all nodes; a first start is not a restart.
+/// Restarts are limited for each node and for all nodes; the first start of a version is not a restart.
 ///
 /// Replicas that keep failing may use up a limit again and again. For those that had been healthy, half as many restarts again are kept,
 /// so that they do not wait for crash loops.
 pub(crate) fn restarts(projection: &Projection<'_>, ordinal: Ordinal) -> Option<Reason> {
-    let place = projection.place(ordinal).filter(|place| place.has_run())?;
+    let place = projection.place(ordinal).filter(|place| projection.service.is_restart(place))?;
     let settings = projection.settings;
     let limits = [
         (StormScope::Cluster, settings.cluster_restarts_per_minute),

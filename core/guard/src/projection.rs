@@ -74,7 +74,7 @@ impl<'a> Projection<'a> {
                 self.counting += u32::from(*role == Role::Active);
             }
             Change::Start { ordinal } => {
-                if let Some(place) = self.place(*ordinal).filter(|place| place.has_run()) {
+                if let Some(place) = self.place(*ordinal).filter(|place| self.service.is_restart(place)) {
                     let was_healthy = place.had_been_healthy();
                     self.restarts.insert(0, PastRestart { at: self.now.time, was_healthy });
                 }

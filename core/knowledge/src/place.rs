@@ -257,7 +257,7 @@ impl Place {
         self.capacity_window = None;
     }
 
-    /// Whether a replica has run in it before, so that a start in it is a restart.
+    /// Whether a replica has run in it before.
     pub fn has_run(&self) -> bool {
         self.incarnation.0 > 0
     }

@@ -360,6 +360,13 @@ impl ServiceState {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
+    /// Whether a start in `place` is a restart: its latest life was of the declared version. The first start of another version is none, so
+    /// that a correction is not held up by the restarts of what it corrects.
+    pub fn is_restart(&self, place: &Place) -> bool {
+        place.has_run()
+            && self.declared.as_ref().is_none_or(|declared| place.generation == declared.generation)
+    }
+
     /// Whether the replica in `place` runs a version other than the declared one: an older one, or a newer one after a rollback.
     pub fn is_outdated(&self, place: &Place) -> bool {
         place.is_occupied()

@@ -213,7 +213,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
         } else {
             let change = Change::Start { ordinal: *ordinal };
-            draft.step(Initiator::Heal, change, start_reason(service, place.role, *exit));
+            draft.step(Initiator::Heal, change, start_reason(service, place, *exit));
         }
     }
     if let Some(reason) = missing {
@@ -221,12 +221,12 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
     }
 }
 
-/// Why an empty place is filled: its replica ended with `exit`, or there was none yet.
-fn start_reason(service: &ServiceState, role: Role, exit: Option<Exit>) -> Reason {
-    match (exit, role) {
-        (Some(exit), _) => Reason::Exited(exit),
-        (None, Role::Spare) => Reason::SpareWanted,
-        (None, Role::Active) => {
+/// Why an empty place is filled: its replica ended with `exit`, or there was none of this version yet.
+fn start_reason(service: &ServiceState, place: &Place, exit: Option<Exit>) -> Reason {
+    match (exit, place.role) {
+        (Some(exit), _) if service.is_restart(place) => Reason::Exited(exit),
+        (_, Role::Spare) => Reason::SpareWanted,
+        (_, Role::Active) => {
             Reason::BelowDesired { have: service.serving(), desired: service.desired.unwrap_or(0) }
         }
     }

@@ -2,7 +2,8 @@
 
 use model::action::FailureKind;
 use model::event::EventKind;
-use model::input::{Exit, ExitStatus, ReplicaState};
+use model::identity::Generation;
+use model::input::{Declared, Exit, ExitStatus, ReplicaState};
 use model::reason::{Reason, StormScope};
 
 use crate::bench::{READY, fixed};
@@ -284,6 +285,28 @@ fn a_healthy_replica_is_restarted_at_once_while_another_service_is_in_a_crash_lo
     world.take_sent();
     world.kill("shop-0");
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
+}
+
+#[test]
+fn a_corrected_version_is_started_at_once_whatever_the_broken_one_used_up() {
+    let mut world = World::with([fixed("shop", 1, 3)]);
+    world.take_sent();
+    let failed =
+        ReplicaState::Exited(Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for: ms(3) });
+    for _ in 0..18 {
+        for place in 0..3 {
+            world.report_state(&format!("shop-{place}"), failed);
+        }
+        world.carry_out_unready();
+        world.advance(seconds(1));
+    }
+    assert!(world.waits("shop").iter().any(|wait| matches!(wait, Reason::StormLimit { .. })));
+    world.take_sent();
+    world.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 3) });
+    world.run_for(seconds(2));
+    let sent = world.take_sent();
+    assert_eq!(sent.iter().filter(|action| action.starts_with("start shop-")).count(), 3, "{sent:?}");
+    assert_eq!(world.waits("shop"), []);
 }
 
 #[test]
