@@ -10,6 +10,7 @@ use control::{ControlLoop, Outbox};
 use journal::{AppendError, EventFileError, FolderError, OpenError, ReadError, Segment, Writer, segments};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
+use model::identity::Epoch;
 use model::input::{Input, Report, Start};
 use model::name::NodeName;
 use model::settings::Settings;
@@ -50,6 +51,8 @@ pub struct Config {
     pub history: HistoryConfig,
     /// The node whose replicas the loop controls.
     pub node: NodeName,
+    /// The latest epoch of which the node has accepted an action. It refuses earlier ones, which a store that was restored from a backup would begin.
+    pub epoch_of_node: Epoch,
     /// The seed of every random stream.
     pub seed: u64,
     /// The settings of the loop.
@@ -207,7 +210,7 @@ impl Engine {
         // Everything is read before anything is written, so that no value of a newer homeostat is overwritten.
         let intents = self.handle.registry().intents();
         let (orders, memories) = (self.state_store.orders()?, self.state_store.memories()?);
-        let epoch = self.state_store.next_epoch()?;
+        let epoch = self.state_store.next_epoch(self.config.epoch_of_node)?;
         self.events.begin_run(epoch);
         self.history.begin_run(epoch);
         let start = Start {

@@ -216,16 +216,16 @@ impl StateStore {
         Self { store }
     }
 
-    /// Begins the next epoch. No two runs ever have the same epoch.
-    pub(crate) fn next_epoch(&self) -> Result<Epoch, StateStoreError> {
+    /// Begins the next epoch, which is later than `after`. No two runs ever have the same epoch.
+    pub(crate) fn next_epoch(&self, after: Epoch) -> Result<Epoch, StateStoreError> {
         let key = key_of("epoch");
         let (last, expected) = match self.store.get(&key)? {
             None => (0, Expect::Absent),
             Some(entry) => (read::<StoredEpoch>(&entry)?.epoch, Expect::WrittenAt(entry.mod_revision)),
         };
-        let next = value_of(&StoredEpoch { epoch: last + 1 })?;
-        match self.store.compare_and_set(key, expected, next)? {
-            Commit::Applied { .. } => Ok(Epoch(last + 1)),
+        let epoch = last.max(after.0) + 1;
+        match self.store.compare_and_set(key, expected, value_of(&StoredEpoch { epoch })?)? {
+            Commit::Applied { .. } => Ok(Epoch(epoch)),
             Commit::Refused { .. } => Err(StateStoreError::Overtaken),
         }
     }

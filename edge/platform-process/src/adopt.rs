@@ -11,7 +11,7 @@ use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
 use crate::process_table::{ProcessIdentity, find_by_token, identify, session_leader};
-use crate::record::{ReadError, Record};
+use crate::record::{ReadError, Record, Records};
 use crate::tracked_life::TrackedLife;
 
 /// How often the process table is searched for the processes of unfinished starts, which exist only after a crash.
@@ -19,6 +19,21 @@ const SEARCHES_MAX: u32 = 4;
 
 /// The pause between two searches: the last step of an exec takes some hundred microseconds.
 const SEARCH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether a process of this boot runs that is in the records, or in an intent.
+pub(crate) fn has_running(records: &Records, boot: &str) -> Result<bool, ReadError> {
+    let runs = |record: &Record| {
+        let process = record.process.filter(|_| record.boot == boot && record.exit().is_none());
+        process.is_some_and(|process| identify(process.pid) == Some(process))
+    };
+    if records.lives()?.iter().any(runs) {
+        return Ok(true);
+    }
+    let intents = records.intents()?;
+    let tokens: Vec<&str> =
+        intents.iter().filter(|intent| intent.boot == boot).map(|intent| intent.token.as_str()).collect();
+    Ok(find_by_token(&tokens).is_ok_and(|found| !found.is_empty()))
+}
 
 /// Adopts every life in the records. Runs before any action is taken.
 pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cgroup::Cgroups;
 use crate::epoch_fence::EpochFence;
+use crate::folder_claim::FolderClaim;
 use crate::launch::PortAllocator;
 use crate::record::Records;
 use crate::settings::Settings;
@@ -38,7 +39,8 @@ pub(crate) struct Driver {
     pub(crate) closed: CancellationToken,
     places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
     ports: Mutex<PortAllocator>,
-    /// Held as long as a task may still write to the data folder.
+    /// Both are held as long as a task may still write to the data folder. The claim ends first, so that whoever gets the lock gets it, too.
+    _claim: FolderClaim,
     _lock: FileLock,
 }
 
@@ -68,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) fence: EpochFence,
     pub(crate) cgroups: Cgroups,
+    pub(crate) claim: FolderClaim,
     pub(crate) lock: FileLock,
 }
 
@@ -86,6 +89,7 @@ impl Driver {
             closed: CancellationToken::new(),
             places: Mutex::default(),
             ports: Mutex::default(),
+            _claim: parts.claim,
             _lock: parts.lock,
         }
     }

@@ -28,6 +28,11 @@ impl EpochFence {
         Ok(Self { path, highest: Mutex::new(highest) })
     }
 
+    /// The highest epoch of which an action was admitted; 0 before the first one.
+    pub(crate) fn highest(&self) -> Epoch {
+        *self.highest.lock().expect("nothing panics while it holds the epoch")
+    }
+
     /// Admits `epoch` unless a later one was admitted; otherwise returns the outcome of the action, whose purpose is `attempt`.
     ///
     /// Waits for the disk when the epoch is new. An epoch that cannot be recorded is refused: after a restart older ones would be admitted.

@@ -32,6 +32,7 @@ mod usage;
 mod driver;
 mod epoch_fence;
 mod failure;
+mod folder_claim;
 mod record;
 mod tracked_life;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use model::action::Outcome;
-use model::identity::ReplicaId;
+use model::identity::{Epoch, ReplicaId};
 use model::input::Usage;
 use os::{FileLock, LockError};
 use platform::{
@@ -22,6 +22,7 @@ use tokio::sync::broadcast;
 use crate::cgroup::{Cgroups, detect};
 use crate::driver::{Driver, Parts};
 use crate::epoch_fence::EpochFence;
+use crate::folder_claim::{ClaimError, FolderClaim};
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
 use crate::{adopt, exec, log, process_table, resize, starting, stopping, usage};
@@ -51,6 +52,17 @@ pub enum OpenError {
         data: PathBuf,
         /// The process that uses it.
         holder: String,
+    },
+    /// The folder is a copy: another process has the replicas that are recorded in it.
+    #[error(
+        "the replicas that {data} records are run by another homeostat{}: the folder is a copy of that one's; stop that process, or remove {data}/replicas to \
+         use the copy beside it", holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    RunElsewhere {
+        /// The data folder.
+        data: PathBuf,
+        /// The process that runs them; `None` if it is not known.
+        holder: Option<u32>,
     },
     /// The data folder cannot be used.
     #[error("the data folder {data} cannot be used for replicas; check its permissions and its disk")]
@@ -91,19 +103,30 @@ impl ProcessPlatform {
         };
         let fence = EpochFence::open(records.epoch_path()).map_err(folder_error)?;
         let boot = process_table::boot_id().map_err(folder_error)?;
-        let driver = Arc::new(Driver::new(Parts { settings, boot, records, fence, cgroups, lock }));
-        let platform = Self { driver };
-        adopt::adopt_all(&platform.driver).map_err(|error| OpenError::Records {
+        let records_error = |error: ReadError| OpenError::Records {
             data: data.clone(),
             why: match &error {
                 ReadError::Unreadable { source, .. } => format!("{error} ({source})"),
                 ReadError::Newer { .. } => error.to_string(),
             },
+        };
+        let has_running = adopt::has_running(&records, &boot).map_err(records_error)?;
+        let claim = FolderClaim::take(&records.id_path(), has_running).map_err(|error| match error {
+            ClaimError::Held { holder } => OpenError::RunElsewhere { data: data.clone(), holder },
+            ClaimError::Unusable(source) => folder_error(source),
         })?;
+        let driver = Arc::new(Driver::new(Parts { settings, boot, records, fence, cgroups, claim, lock }));
+        let platform = Self { driver };
+        adopt::adopt_all(&platform.driver).map_err(records_error)?;
         platform.driver.create_spares_later();
         platform.driver.sweep_later();
         log::keep_within_limits(&platform.driver);
         Ok(platform)
+    }
+
+    /// The latest epoch of which an action was accepted: those of earlier ones are refused. 0 before the first one.
+    pub fn epoch(&self) -> Epoch {
+        self.driver.fence.highest()
     }
 
     /// Ends all tasks of the driver and waits for them; the replicas continue. Another driver may be opened afterwards.

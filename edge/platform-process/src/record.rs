@@ -221,6 +221,11 @@ impl Records {
         self.folder.join("epoch")
     }
 
+    /// The id that the folder shares with its copies.
+    pub(crate) fn id_path(&self) -> PathBuf {
+        self.folder.join("id")
+    }
+
     fn intent_path(&self, token: &str) -> PathBuf {
         self.folder.join("intents").join(token).with_extension("json")
     }

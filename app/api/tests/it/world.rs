@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use model::identity::Epoch;
 use model::name::NodeName;
 use model::settings::Settings;
 use orchestrator::{Config, Handle};
@@ -77,6 +78,7 @@ impl World {
             journal: data.join("journal"),
             history: orchestrator::HistoryConfig::in_folder(data.join("history")),
             node: node.clone(),
+            epoch_of_node: Epoch(0),
             seed: 7,
             settings: Settings::default(),
             orders,

@@ -80,6 +80,7 @@ impl System {
             journal: options.data.join("journal"),
             history: HistoryConfig { folder: options.data.join("history"), retention: options.history },
             node: node.clone(),
+            epoch_of_node: platform.epoch(),
             seed,
             settings: options.settings.clone(),
             orders,

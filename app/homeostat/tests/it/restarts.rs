@@ -1,6 +1,8 @@
 //! Replicas go on when Homeostat is killed, and end with it when it is stopped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -73,6 +75,41 @@ fn an_interrupt_also_stops_adopted_replicas() {
     for pid in pids {
         wait_until("an adopted replica is gone", || (!is_running(pid)).then_some(()));
     }
+}
+
+#[test]
+fn replicas_are_started_with_a_store_that_is_older_than_what_the_node_has_seen() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
+    for _ in 0..3 {
+        instance.up(&["-f", text(&manifest)]);
+        instance.wait_for_ready("web", 1);
+        instance.end(Signal::INT);
+    }
+    // As the message about a damaged store advises.
+    fs::rename(instance.path("data/store.db"), instance.path("store.db.damaged")).unwrap();
+
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+}
+
+#[test]
+fn a_copy_of_the_data_folder_takes_no_replica_from_the_running_homeostat() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    let before = instance.wait_for_ready("web", 2);
+    let copied = Command::new("cp").arg("-a").args([instance.path("data"), instance.path("copy")]).status();
+    assert!(copied.expect("cp runs").success());
+
+    let output = instance.run(&["up", "--data", "copy", "--listen", "127.0.0.1:0"]);
+
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let why = format!("run by another homeostat (process {})", instance.pid());
+    assert!(output.err.contains(&why) && output.err.contains("copy/replicas"), "{output:?}");
+    let after = instance.wait_for_ready("web", 2);
+    let pids = |replicas: &BTreeMap<String, Value>| replicas.values().map(pid_of).collect::<Vec<_>>();
+    assert_eq!(pids(&after), pids(&before), "nothing has happened to them");
 }
 
 #[test]
