@@ -109,7 +109,8 @@ pub(crate) fn add_point(memory: &mut CapacityMemory, generation: Generation, at:
     evidence::add_point(&mut memory.versions[place], point);
     estimate::update_best(&mut memory.versions[place], at);
     if memory.versions.len() > CAPACITY_VERSIONS_MAX {
-        memory.versions.remove(0);
+        // The oldest of the others: after a rollback, this version may be the oldest.
+        memory.versions.remove(usize::from(place == 0));
     }
 }
 

@@ -60,7 +60,7 @@ pub enum CapacityBasis {
     ObservedRates,
     /// Only rates at which the SLO was violated, or not met reliably.
     Overload,
-    /// The capacity of the previous version.
+    /// The capacity of another version, usually the previous one.
     PreviousVersion,
     /// The declaration.
     Declared,
@@ -85,13 +85,15 @@ pub fn estimate(
     let own = all().find(|learned| learned.generation == Some(generation));
     let before = all().filter(|learned| learned.generation < Some(generation)).last();
     let prior = before.map(LearnedCapacity::for_next_version).or_else(|| declared(slo));
+    // After a rollback, all versions that were measured may be newer.
+    let newer = || all().next().map(LearnedCapacity::for_next_version);
     match (own, prior) {
         // The capacity of another version does not override a rate at which this one violated the SLO.
         (Some(own), Some(prior)) if prior.rate > own.rate && !own.is_bounded(memory) => {
             Some(LearnedCapacity { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
         }
         (Some(own), _) => Some(own),
-        (None, prior) => prior,
+        (None, prior) => prior.or_else(newer),
     }
 }
 

@@ -352,6 +352,23 @@ fn a_new_version_inherits_most_of_the_capacity_until_it_is_measured() {
 }
 
 #[test]
+fn a_version_is_learned_after_a_rollback_to_it_although_all_others_are_newer() {
+    let (mut queue, truth) = known();
+    let mut memory = no_memory();
+    for generation in 2..6 {
+        add_windows(&mut memory, Generation(generation), &mut queue, &parts(truth, &[60]), 12);
+    }
+    let inherited = of(&memory, FIRST);
+    assert_eq!(
+        (inherited.generation, inherited.basis),
+        (Some(Generation(3)), CapacityBasis::PreviousVersion)
+    );
+    add_windows(&mut memory, FIRST, &mut queue, &parts(truth, &[60]), 12);
+    let learned = of(&memory, FIRST);
+    assert_eq!((learned.generation, memory.versions.len()), (Some(FIRST), 3));
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut memory = no_memory();
     for i in 0..20_000_u64 {
