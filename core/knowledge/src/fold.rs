@@ -115,6 +115,7 @@ impl Knowledge {
         else {
             return;
         };
+        place.start_time = place.health().map(|health| now.since(health.since));
         place.warmup_watch = is_scaled.then(|| Box::new(WarmupWatch::begin(now)));
         starts::note(&mut service.starts, now.since(place.restart.began));
     }

@@ -49,6 +49,9 @@ pub struct Place {
     pub memory: Option<(Time, Bytes)>,
     /// Measured only for vertical scaling and under a limit on the processor; boxed, as most replicas have neither.
     pub measured: Option<Box<OptionalMeasurements>>,
+    /// How long it took from when it was first observed running until it was first ready; `None` before, and for a replica that an
+    /// earlier run started.
+    pub start_time: Option<Duration>,
     /// Its warm-up, while it is observed.
     pub warmup_watch: Option<Box<WarmupWatch>>,
     /// Requests since the start of this life.
@@ -212,6 +215,7 @@ impl Place {
             cpu: Series::default(),
             memory: None,
             measured: None,
+            start_time: None,
             warmup_watch: None,
             requests: Series::default(),
             errors: Series::default(),
@@ -246,6 +250,7 @@ impl Place {
         self.cpu.clear();
         self.memory = None;
         self.measured = None;
+        self.start_time = None;
         self.warmup_watch = None;
         self.requests.clear();
         self.errors.clear();

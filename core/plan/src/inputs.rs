@@ -241,7 +241,8 @@ impl Observations {
         }
         let count = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
         self.count = replicas;
-        self.replicas = std::iter::repeat_n(serving, count).collect();
+        let spread: Replicas = std::iter::repeat_n(serving, count).collect();
+        self.replicas = spread.with_slowest_start(self.replicas.slowest_start());
         self.measured.iter_mut().for_each(|measured| measured.spread_over(count));
     }
 }
@@ -286,7 +287,9 @@ fn replica_views(context: PlanContext<'_>, declared: &Declared, places: &[(Ordin
         view if marks_unstable && is_unstable(each) => ReplicaView { phase: Phase::Unstable, ..view },
         view => view,
     });
-    views.collect()
+    let starts = places.iter().filter(|(_, place)| place.health().is_some_and(|health| health.ready));
+    let slowest = starts.filter_map(|(_, place)| place.start_time).max();
+    views.collect::<Replicas>().with_slowest_start(slowest.unwrap_or_default())
 }
 
 /// Whether a replica is unstable: it exits again and again, fails its liveness probe, or the proxy has ejected it.

@@ -17,7 +17,7 @@ use model::resource::{
 };
 
 use crate::bench::{READY, fixed, name};
-use crate::world::{World, id, observed};
+use crate::world::{UNREADY, World, id, observed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -201,6 +201,18 @@ fn a_declared_capacity_is_used_until_one_is_learned() {
     assert_eq!(shop.desired(), 3);
     let note = shop.decision().metrics[0].note.clone();
     assert!(note.contains("as declared, until more is known"), "{note}");
+}
+
+#[test]
+fn a_replica_that_becomes_ready_again_is_no_slow_start() {
+    let mut shop = Shop::new(with_slo(1, 1, slo(Some(40))));
+    shop.minutes(10, |_| 30.0);
+    shop.world.report_state("shop-0", UNREADY);
+    shop.second(30.0);
+    shop.world.report_state("shop-0", READY);
+    shop.minutes(1, |_| 30.0);
+    let rises = shop.world.service("shop").scaling.policy.history.rises().expect("it remembers rises");
+    assert!(rises.start < SECOND, "{:?}", rises.start);
 }
 
 #[test]

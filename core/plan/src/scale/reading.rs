@@ -95,6 +95,13 @@ impl Replicas {
         self.slowest_start
     }
 
+    /// The same replicas, where it is known how long their starts took at most. By their views alone, a replica that became ready again
+    /// later took until then.
+    #[must_use]
+    pub(crate) fn with_slowest_start(self, slowest_start: Duration) -> Self {
+        Self { slowest_start, ..self }
+    }
+
     /// The time from `from` to `now` in which replicas answered requests, summed over the replicas, in milliseconds. One that became ready meanwhile
     /// counts from then on.
     pub(crate) fn served(&self, from: Time, now: Time) -> u64 {

@@ -172,7 +172,7 @@ fn reduced(capacity: Milli, part: f64) -> Milli {
 
 /// Records how long replicas take to start: the slowest of the serving ones, decaying when later ones are faster.
 fn record_starts(memory: &mut RiseMemory, input: &PolicyInput<'_>) {
-    // A replica that became ready again later did not take that long to start.
+    // Longer rises are not recorded.
     let most = RISE_STEP * u32::try_from(RISE_STEPS_MAX - 1).unwrap_or(u32::MAX);
     let slowest = input.replicas.slowest_start().min(most);
     if slowest >= memory.start {
