@@ -18,12 +18,7 @@ use model::time::{Now, Time, Wall};
 pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &mut Outbox) {
     match intent {
         Intent::Declare(declared) => declare(now, knowledge, declared, out),
-        Intent::Withdraw(name) => {
-            let Some(service) = knowledge.service_mut(name) else { return };
-            if service.declared.take().is_some() {
-                out.record_event(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);
-            }
-        }
+        Intent::Withdraw(name) => withdraw(now, knowledge, name, out),
         Intent::Hold { service, replicas, until } => {
             let service = knowledge.service_or_new(service);
             service.hold = Some(Hold { replicas: *replicas, until: *until });
@@ -76,11 +71,8 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
 
 /// Folds a declaration, and forgets what was learned under an earlier one where it does not apply to this one.
 fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &mut Outbox) {
-    let needs = |declared: &Declared| -> Vec<ServiceName> {
-        declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
-    };
     let service = knowledge.service_or_new(&declared.name);
-    let before = service.declared.as_deref().map(needs).unwrap_or_default();
+    let before = service.declared.as_deref().map(dependencies).unwrap_or_default();
     if service.declared.as_ref().is_some_and(|before| before.generation != declared.generation) {
         forget_failures(service);
     }
@@ -109,8 +101,21 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     }
     service.set_load_forecast(now.time, None);
     service.next_sync = now.time;
-    knowledge.set_dependencies(&declared.name, &before, &needs(declared));
+    knowledge.set_dependencies(&declared.name, &before, &dependencies(declared));
     out.record_event(now, &declared.name, None, EventKind::Declared, Reason::Declared);
+}
+
+/// Folds a withdrawal: the service depends on no other any more while its replicas are stopped.
+fn withdraw(now: Now, knowledge: &mut Knowledge, name: &ServiceName, out: &mut Outbox) {
+    let Some(service) = knowledge.service_mut(name) else { return };
+    let Some(declared) = service.declared.take() else { return };
+    knowledge.set_dependencies(name, &dependencies(&declared), &[]);
+    out.record_event(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);
+}
+
+/// The services that `declared` depends on.
+fn dependencies(declared: &Declared) -> Vec<ServiceName> {
+    declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
 }
 
 /// Whether the policy or its metrics have changed, so that earlier measurements do not apply.

@@ -43,6 +43,7 @@ pub struct Knowledge {
     pub inventory_seen: bool,
     /// Boxed, because a node of the B-tree has space for eleven of them and is half empty when names are inserted in order.
     services: BTreeMap<ServiceName, Box<ServiceState>>,
+    /// The declared services that depend on each service; those without any are left out.
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<PastRestart>,
     /// The latest measurements of sources of metrics.
@@ -141,6 +142,9 @@ impl Knowledge {
         for needed in before {
             if let Some(dependents) = self.dependents.get_mut(needed) {
                 dependents.remove(service);
+                if dependents.is_empty() {
+                    self.dependents.remove(needed);
+                }
             }
         }
         for needed in now {

@@ -113,3 +113,16 @@ fn the_place_of_a_replica_has_the_generation_that_it_runs() {
     let world = World::with([Declared { generation: Generation(4), ..fixed("shop", 9, 1) }]);
     assert_eq!(world.place("shop-0").map(|place| place.generation), Some(Generation(4)));
 }
+
+#[test]
+fn a_withdrawn_service_is_no_longer_a_dependent() {
+    let mut world = World::with([fixed("db", 1, 1)]);
+    for number in 0..3 {
+        world.declare(needing(&format!("app-{number}"), "db", DependencyStage::Ready));
+        world.run_for(seconds(1));
+        world.withdraw(&format!("app-{number}"));
+        world.run_for(seconds(60));
+        assert!(!world.has_service(&format!("app-{number}")));
+    }
+    assert_eq!(world.control.knowledge().dependents(&name("db")).count(), 0);
+}
