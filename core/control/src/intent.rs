@@ -105,9 +105,11 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     out.record_event(now, &declared.name, None, EventKind::Declared, Reason::Declared);
 }
 
-/// Folds a withdrawal: the service depends on no other any more while its replicas are stopped.
+/// Folds a withdrawal: the service depends on no other any more while its replicas are stopped, and what operators ordered ends with it.
 fn withdraw(now: Now, knowledge: &mut Knowledge, name: &ServiceName, out: &mut Outbox) {
     let Some(service) = knowledge.service_mut(name) else { return };
+    (service.hold, service.pause) = (None, None);
+    service.protections.clear();
     let Some(declared) = service.declared.take() else { return };
     knowledge.set_dependencies(name, &dependencies(&declared), &[]);
     out.record_event(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);

@@ -79,6 +79,17 @@ fn a_fall_of_load_scales_in_only_after_the_window() {
 }
 
 #[test]
+fn a_hold_ends_with_its_service_also_when_that_is_declared_again_at_once() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.hold("shop", 3, None);
+    world.carry_out();
+    world.withdraw("shop");
+    world.declare(fixed("shop", 2, 1));
+    world.run_for(seconds(60));
+    assert_eq!((world.service("shop").desired, world.service("shop").count()), (Some(1), 1));
+}
+
+#[test]
 fn a_hold_sets_the_size_until_it_is_released() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     world.hold("shop", 3, None);
