@@ -380,11 +380,21 @@ fn next_sync(due: Time, now: Time, period: Duration) -> Time {
 
 /// Adds events for waits that the last plan did not have.
 fn record_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
-    for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
+    let is_new = |wait: &&Wait| !service.waits.iter().any(|before| is_same_wait(before, wait));
+    for wait in waits.iter().filter(is_new) {
         let replica =
             wait.ordinal.and_then(|ordinal| Some((ordinal, service.places.get(&ordinal)?.incarnation)));
         out.record_event(now, &service.name, replica, EventKind::Waiting, wait.reason.clone());
     }
+}
+
+/// Whether `wait` goes on from `before`. A limit on restarts moves its end with each restart that it allows, for all that wait for it.
+fn is_same_wait(before: &Wait, wait: &Wait) -> bool {
+    before.ordinal == wait.ordinal
+        && match (&before.reason, &wait.reason) {
+            (Reason::StormLimit { scope: earlier, .. }, Reason::StormLimit { scope, .. }) => earlier == scope,
+            (earlier, reason) => earlier == reason,
+        }
 }
 
 /// Whether the service is withdrawn, without places and without a listener.

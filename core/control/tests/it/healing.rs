@@ -268,6 +268,19 @@ fn at_most_ten_restarts_a_minute_are_made_on_a_node() {
 }
 
 #[test]
+fn a_limit_on_restarts_is_reported_once_for_each_replica_that_waits_for_it() {
+    let mut world = World::with([fixed("shop", 1, 40)]);
+    for place in 0..40 {
+        world.kill(&format!("shop-{place}"));
+        world.run_for(seconds(1));
+    }
+    world.run_for(seconds(180));
+    assert_eq!(world.service("shop").serving(), 40);
+    let waiting = world.count_events(EventKind::Waiting);
+    assert!((1..=40).contains(&waiting), "{waiting} events");
+}
+
+#[test]
 fn a_healthy_replica_is_restarted_at_once_while_another_service_is_in_a_crash_loop() {
     let mut world = World::with([fixed("bad", 1, 3), fixed("shop", 1, 1)]);
     world.run_for(seconds(125));
