@@ -256,7 +256,7 @@ fn loop_event(zero: Time, at: Time, event: &Event) -> LoopEvent {
         replica: event.replica.map(|(ordinal, _)| format!("{}-{ordinal}", event.service)),
         kind: event.kind.name().to_owned(),
         is_warning: event.kind.is_warning(),
-        reason: sim::readable(zero, &event.reason),
+        reason: sim::readable(zero, at, &event.reason),
     }
 }
 

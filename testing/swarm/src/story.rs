@@ -15,9 +15,9 @@ pub fn clock(at: Time) -> String {
     sim::clock(Simulation::begin(), at)
 }
 
-/// The reason, with the loop's times as times since the world began.
-fn readable(reason: &Reason) -> String {
-    sim::readable(Simulation::begin(), reason)
+/// The reason of something that happened at `at`, with the loop's times as times since the world began.
+fn readable(at: Time, reason: &Reason) -> String {
+    sim::readable(Simulation::begin(), at, reason)
 }
 
 /// Writes the effects, actions and events of a turn.
@@ -38,7 +38,7 @@ pub fn write_turn(sim: &Simulation, turn: Turn, out: &mut dyn Write) {
     };
     if !speaker.is_empty() {
         for action in &sim.out().actions {
-            let _ = writeln!(lines, "{at}  {speaker:<10} {}", action_line(action));
+            let _ = writeln!(lines, "{at}  {speaker:<10} {}", action_line(sim.now(), action));
         }
         for event in &sim.out().events {
             let _ = writeln!(lines, "{at}  {:<10} {}", "event", event_line(event));
@@ -53,11 +53,11 @@ pub fn event_line(event: &Event) -> String {
         Some((ordinal, incarnation)) => format!("{}-{ordinal} (life {incarnation})", event.service),
         None => event.service.to_string(),
     };
-    format!("{subject}: {}, {}", event.kind.name(), readable(&event.reason))
+    format!("{subject}: {}, {}", event.kind.name(), readable(event.at.time, &event.reason))
 }
 
-/// An action, in one line.
-pub fn action_line(action: &Action) -> String {
+/// An action that is sent at `at`, in one line.
+pub fn action_line(at: Time, action: &Action) -> String {
     let description = match &action.kind {
         ActionKind::Start { replica, incarnation, admission, declared } => {
             format!(
@@ -79,7 +79,7 @@ pub fn action_line(action: &Action) -> String {
         ActionKind::Conceal(service) => format!("conceal {service}"),
         ActionKind::Remember(memory) => format!("remember {}", memory.service),
     };
-    format!("{} {description}: {}", action.id, readable(&action.reason))
+    format!("{} {description}: {}", action.id, readable(at, &action.reason))
 }
 
 fn traffic(admission: Admission) -> String {

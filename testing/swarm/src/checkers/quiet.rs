@@ -107,7 +107,7 @@ impl Checker for Quiet {
             None => Ok(()),
             Some(action) => Err(format!(
                 "after {minutes} minutes without faults the loop still acts: {}",
-                crate::story::action_line(action)
+                crate::story::action_line(view.sim.now(), action)
             )),
         }
     }
