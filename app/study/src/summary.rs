@@ -218,9 +218,12 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
     let (meeting, violating): (Vec<_>, Vec<_>) = others.partition(|policy| policy.meets_slo(measure));
     let next = meeting.into_iter().min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
     let against = match (next, violating.as_slice()) {
-        (Some(next), _) => {
+        (Some(next), _) if best.replica_hours > 0.0 => {
             let more = 100.0 * (next.replica_hours / best.replica_hours - 1.0);
             format!("; the next that meets it, {}, needs {more:.0} % more", next.name)
+        }
+        (Some(next), _) => {
+            format!("; the next that meets it, {}, needs {:.0} replica-hours", next.name, next.replica_hours)
         }
         (None, []) => String::new(),
         (None, _) => "; no other meets it".to_owned(),

@@ -183,6 +183,21 @@ fn a_given_capacity_is_used_and_required_without_load() {
 }
 
 #[test]
+fn policies_are_compared_with_one_that_needs_no_replicas() {
+    let capacity = CapacityRule::Given(Capacity::per_second(50.0).unwrap());
+    let setting = Setting { capacity, bounds: Bounds { min: 0, max: 9 }, ..setting() };
+    let named = |name: &str| all().into_iter().find(|candidate| candidate.name == name).unwrap();
+    let hour: String = (0..61).map(|minute| format!("{},0\n", minute * 60)).collect();
+    let findings = compared(&hour, &setting, &[named("surge"), named("hpa")]).unwrap();
+    let verdict = Summary::of(&findings, MEASURE, Vec::new()).verdict;
+    assert!(verdict.starts_with("surge is best"), "{verdict}");
+    assert!(
+        verdict.ends_with("at 0 replica-hours; the next that meets it, hpa, needs 1 replica-hours."),
+        "{verdict}"
+    );
+}
+
+#[test]
 fn too_many_ticks_for_percentiles_need_a_given_capacity_and_are_streamed() {
     // Eight months of a row each, in ticks of a second.
     let rows: String = (0..8).map(|month| format!("{},1000\n", month * 30 * 86_400)).collect();
