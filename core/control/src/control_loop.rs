@@ -338,6 +338,10 @@ impl ControlLoop {
         service.waits = waits;
         if is_gone(service) {
             out.record_event(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
+            // Its memory is deleted: one that could not be written must not be sent again.
+            if let Some(last) = &service.remembered {
+                self.in_flight.finish(last.by);
+            }
             self.knowledge.forget(&plan.service);
             self.agenda.remove(&plan.service);
             return;

@@ -227,3 +227,15 @@ fn a_failed_listener_is_tried_again() {
     world.advance(ms(1));
     assert_eq!(world.take_sent(), ["expose shop"]);
 }
+
+#[test]
+fn the_memory_of_a_service_that_is_gone_is_not_sent_again() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.kill("shop-0");
+    world.end_action("remember", failed(FailureKind::DiskFull));
+    world.withdraw("shop");
+    world.carry_out();
+    assert!(!world.has_service("shop"));
+    world.advance(seconds(60));
+    assert!(world.pending.is_empty(), "{:?}", world.pending);
+}
