@@ -131,23 +131,23 @@ impl LocalService {
         key: &impl Fn() -> u64,
         now: Duration,
     ) -> Result<InFlight, PickError> {
-        let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
             state.refresh(&self.service);
             let State { snapshot, balancer, rng, .. } = &mut *state;
             let load = |candidate: usize| snapshot.endpoints[candidate].load(now);
             let may = |candidate: usize| {
-                let port = snapshot.port_of(&snapshot.endpoints[candidate], port);
-                port.is_some_and(|port| !left_out.contains(&port.address))
+                let endpoint = &snapshot.endpoints[candidate];
+                let port = snapshot.port_of(endpoint, port);
+                // One that has just stopped serving is still in a snapshot that is about to be replaced.
+                endpoint.state() == EndpointState::Serving
+                    && port.is_some_and(|port| !left_out.contains(&port.address))
             };
-            let candidate = balancer.pick_among(&snapshot.endpoint_set, &tried, rng, key, load, may)?;
+            let candidate = balancer.pick_among(&snapshot.endpoint_set, tried, rng, key, load, may)?;
             match snapshot.endpoints[candidate].begin(|in_flight| snapshot.endpoint_set.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
-                // It has just stopped serving, and the snapshot without it is about to be published.
-                Err(Refused::NotServing) => tried.add(snapshot.endpoints[candidate].id),
-                // Another worker was faster; the next choice sees its request.
-                Err(Refused::Full) => {}
+                // Its state has changed since it was chosen, or another worker was faster; the next choice sees that.
+                Err(Refused::NotServing | Refused::Full) => {}
             }
         }
     }
@@ -169,7 +169,9 @@ impl LocalService {
         let snapshot = self.snapshot();
         let mut candidates = snapshot.endpoint_set.candidates().iter().zip(&snapshot.endpoints);
         candidates.any(|(candidate, endpoint)| {
-            candidate.status.may_get() && snapshot.port_of(endpoint, port).is_some()
+            candidate.status.may_get()
+                && endpoint.state() == EndpointState::Serving
+                && snapshot.port_of(endpoint, port).is_some()
         })
     }
 
@@ -313,5 +315,38 @@ impl State {
             self.pools.len() - 1
         });
         self.pools.get_mut(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use balance::EndpointId;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::route::{EndpointRoute, ServiceRoute};
+
+    /// More endpoints than a request remembers that it has tried.
+    #[test]
+    fn a_request_of_a_removed_service_finds_no_endpoint_however_many_there_were() {
+        let (report, reported) = mpsc::channel();
+        // On a thread of its own, so that a choice that does not end fails this test.
+        std::thread::spawn(move || {
+            let mut route = ServiceRoute::without_listener("shop");
+            let endpoint = |ordinal| {
+                EndpointRoute::new(EndpointId { ordinal, incarnation: 1 }, ([127, 0, 0, 1], 1).into())
+            };
+            route.endpoints = (0..20).map(endpoint).collect();
+            let service = Arc::new(Service::new(&route, Clock::start(), 1));
+            let local = LocalService::new(Arc::clone(&service), 0, Xoshiro256PlusPlus::seed_from_u64(1));
+            service.close();
+            let chosen = local.choose(&Tried::NONE, None, || 0, Duration::ZERO).map(drop);
+            report.send((chosen, local.has_endpoint(None))).unwrap();
+        });
+        let reported = reported.recv_timeout(Duration::from_secs(30));
+        assert_eq!(reported, Ok((Err(PickError::Exhausted), false)));
     }
 }
