@@ -88,17 +88,28 @@ struct Mirror {
 }
 
 impl Router {
-    /// A router over these routes, without services behind them yet.
-    pub(crate) fn new(routes: &[AttachedRoute], workers: usize, logs: &Logs) -> Result<Self, CompileError> {
+    /// A router over these routes; `find` looks up the services behind them.
+    pub(crate) fn new(
+        routes: &[AttachedRoute],
+        workers: usize,
+        logs: &Logs,
+        find: impl Fn(&Backend) -> Option<Arc<Service>>,
+    ) -> Result<Self, CompileError> {
         let empty =
             RoutingSnapshot { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
         let router = Self { snapshot: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
-        router.update(routes, logs)?;
+        router.update(routes, logs, find)?;
         Ok(router)
     }
 
-    /// Applies changed routes; those that keep their name keep their counters. On an error nothing changes.
-    pub(crate) fn update(&self, routes: &[AttachedRoute], logs: &Logs) -> Result<(), CompileError> {
+    /// Applies changed routes; those that keep their name keep their counters. `find` looks up the services behind them. On an error nothing
+    /// changes.
+    pub(crate) fn update(
+        &self,
+        routes: &[AttachedRoute],
+        logs: &Logs,
+        find: impl Fn(&Backend) -> Option<Arc<Service>>,
+    ) -> Result<(), CompileError> {
         let before = self.snapshot.load();
         let members: Vec<_> = routes
             .iter()
@@ -123,22 +134,22 @@ impl Router {
                 log: it.spec.access_log.as_ref().map(|declared| logs.log(declared)),
             })
         });
-        let snapshot =
-            RoutingSnapshot { table, routes: prepared.collect(), services: before.services.clone() };
-        self.snapshot.store(Arc::new(snapshot));
+        let routes: Arc<[_]> = prepared.collect();
+        // Published together, so that no request meets a rule whose service was not looked up.
+        let services = services_behind(&routes, find);
+        self.snapshot.store(Arc::new(RoutingSnapshot { table, routes, services }));
         Ok(())
     }
 
     /// Looks up the services behind its rules again.
     pub(crate) fn resolve_backends(&self, find: impl Fn(&Backend) -> Option<Arc<Service>>) {
         let snapshot = self.snapshot.load();
-        let rules = snapshot.routes.iter().flat_map(|route| &route.rules);
-        let services: BTreeMap<_, _> = rules
-            .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.backend)))
-            .filter_map(|backend| Some((backend.clone(), find(backend)?)))
-            .collect();
+        let services = services_behind(&snapshot.routes, find);
         let is_same = services.len() == snapshot.services.len()
-            && services.values().zip(snapshot.services.values()).all(|(now, then)| Arc::ptr_eq(now, then));
+            && services
+                .iter()
+                .zip(&snapshot.services)
+                .all(|((backend, now), (known, then))| backend == known && Arc::ptr_eq(now, then));
         if !is_same {
             let (table, routes) = (Arc::clone(&snapshot.table), Arc::clone(&snapshot.routes));
             self.snapshot.store(Arc::new(RoutingSnapshot { table, routes, services }));
@@ -158,6 +169,17 @@ impl Router {
         let snapshot = self.snapshot.load();
         snapshot.routes.iter().map(|route| RouteShard::sum(&route.name, &route.shards)).collect()
     }
+}
+
+fn services_behind(
+    routes: &[Arc<PreparedRoute>],
+    find: impl Fn(&Backend) -> Option<Arc<Service>>,
+) -> BTreeMap<Backend, Arc<Service>> {
+    let rules = routes.iter().flat_map(|route| &route.rules);
+    rules
+        .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.backend)))
+        .filter_map(|backend| Some((backend.clone(), find(backend)?)))
+        .collect()
 }
 
 impl Backend {

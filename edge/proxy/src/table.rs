@@ -70,7 +70,7 @@ impl Table {
         let terminator = terminator(entries.get(&route.service), route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
-        let make = || {
+        let make = |_: &BTreeMap<_, _>| {
             let service = Service::new(route, self.shared.clock, workers);
             // Before it listens, so that TLS and the log are set for its first client.
             service.set_terminator(terminator.clone());
@@ -102,15 +102,17 @@ impl Table {
         let workers = self.shared.workers.len();
         let terminator = terminator(entries.get(&name), &route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
-        let make = || {
-            let router = Router::new(&gateway.routes, workers, &self.shared.logs)?;
+        let make = |entries: &BTreeMap<_, _>| {
+            let find = |backend: &Backend| service_behind(backend, entries);
+            let router = Router::new(&gateway.routes, workers, &self.shared.logs, find)?;
             let service = Service::with_router(router, &route, self.shared.clock, workers);
             service.set_terminator(terminator.clone());
             Ok(service)
         };
         let actual = self.set(&mut entries, &route, make)?.unwrap_or(gateway.listen);
         if let Some(router) = entries.get(&name).and_then(|entry| entry.service.router.as_ref()) {
-            router.update(&gateway.routes, &self.shared.logs)?;
+            let find = |backend: &Backend| service_behind(backend, &entries);
+            router.update(&gateway.routes, &self.shared.logs, find)?;
             router.set_port(actual.port());
         }
         if let Some(entry) = entries.get(&name) {
@@ -139,7 +141,7 @@ impl Table {
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
         route: &ServiceRoute,
-        make: impl FnOnce() -> Result<Service, RouteError>,
+        make: impl FnOnce(&BTreeMap<Arc<str>, Entry>) -> Result<Service, RouteError>,
     ) -> Result<Option<SocketAddr>, RouteError> {
         if self.shared.is_stopped() {
             return Err(RouteError::Stopping { service: Arc::clone(&route.service) });
@@ -152,7 +154,8 @@ impl Table {
             return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
         }
         let opened = route.listen.map(|address| self.open_listener(entries, route, address)).transpose()?;
-        let service = known.map_or_else(|| make().map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
+        let service =
+            known.map_or_else(|| make(entries).map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
         let (listener, socket) = opened.unzip();
         let actual = listener.as_ref().map(|listener| listener.actual);
         let service = match service {
@@ -446,17 +449,17 @@ fn connections_max(gateway: &Gateway) -> usize {
     declared.min().map_or(usize::MAX, |least| least.get() as usize)
 }
 
-/// Lets every shared listener look up its services. A UDP service takes no requests, unless a route names another of its ports.
+/// Lets every shared listener look up its services.
 fn resolve_backends(entries: &BTreeMap<Arc<str>, Entry>) {
-    let find = |backend: &Backend| {
-        let service = &entries.get(&backend.service)?.service;
-        let takes_requests = backend.port.is_some() || service.snapshot().protocol != Protocol::Udp;
-        takes_requests.then(|| Arc::clone(service))
-    };
-    entries
-        .values()
-        .filter_map(|entry| entry.service.router.as_ref())
-        .for_each(|router| router.resolve_backends(find));
+    let routers = entries.values().filter_map(|entry| entry.service.router.as_ref());
+    routers.for_each(|router| router.resolve_backends(|backend| service_behind(backend, entries)));
+}
+
+/// The service that a rule names. A UDP service takes no requests, unless the rule names another of its ports.
+fn service_behind(backend: &Backend, entries: &BTreeMap<Arc<str>, Entry>) -> Option<Arc<Service>> {
+    let service = &entries.get(&backend.service)?.service;
+    let takes_requests = backend.port.is_some() || service.snapshot().protocol != Protocol::Udp;
+    takes_requests.then(|| Arc::clone(service))
 }
 
 fn open(

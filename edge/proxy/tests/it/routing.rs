@@ -197,6 +197,20 @@ async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
 }
 
 #[tokio::test]
+async fn a_rule_may_change_to_another_port_of_its_service() {
+    let fixture = Fixture::new(&[]);
+    let _backends = set_service_of_two_ports(&fixture.table, "shop").await;
+    let admin = json!([{"backendRefs": [{"name": "shop", "port": "admin"}]}]);
+    let main = json!([{"backendRefs": to("shop")}]);
+    for (rules, answers) in [(main.clone(), ["a", "b"]), (admin, ["a-admin", "b-admin"]), (main, ["a", "b"])]
+    {
+        let address = set(&fixture, vec![route("web", &[], rules)]);
+        let answer = Client::connect(address).await.get("/").await.unwrap();
+        assert!(answers.iter().any(|name| answer.body() == name), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn replicas_without_the_port_are_skipped() {
     let (old, new) = (Backend::named("old").await, Backend::named("new").await);
     let fixture = Fixture::new(&[]);
