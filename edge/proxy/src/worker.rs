@@ -146,8 +146,10 @@ impl Worker {
 
     /// Whether no ticks are needed, so that an idle proxy does not wake up.
     fn is_idle(&self) -> bool {
-        // The timers do not show this: a connection that was just handed over has none yet.
+        // The timers do not show this: a connection that was just handed over has none yet. Copies may outlive the client of their request, and
+        // leave an idle connection behind.
         self.connections.is_empty()
+            && self.copies.is_empty()
             && !self.services.borrow().iter().any(|local| local.has_idle_connections())
     }
 

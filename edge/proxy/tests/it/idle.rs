@@ -3,15 +3,19 @@
 //! A worker keeps some connections ready; there are more idle clients than that, so that most are taken apart as soon as they have their first answer.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use proxy::{AttachedRoute, EndpointRoute, Gateway, ServiceRoute};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -278,4 +282,71 @@ async fn clients_that_read_late_get_all_answers() {
         let head = within(read_head(&mut stream)).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");
     }
+}
+
+/// Answers requests for `path` and no others; notifies when a connection was closed.
+async fn answering_only(path: &'static str, closed: &Arc<Notify>) -> Backend {
+    let closed = Arc::clone(closed);
+    Backend::raw(move |mut stream| {
+        let closed = Arc::clone(&closed);
+        async move {
+            loop {
+                let head = read_head(&mut stream).await;
+                if head.is_empty() {
+                    break;
+                }
+                if head.starts_with(&format!("GET {path} ")) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n;").await.unwrap();
+                }
+            }
+            closed.notify_one();
+        }
+    })
+    .await
+}
+
+/// Sets a listener whose requests go to the fixture's service, and copies of them to `shadow`.
+fn set_mirror(fixture: &Fixture, shadow: &Backend) -> std::net::SocketAddr {
+    let mut service = ServiceRoute::without_listener("shadow");
+    service.endpoints = vec![EndpointRoute::new(id(0), shadow.address)];
+    fixture.table.set_service(&service).unwrap();
+    let mirror = json!({"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow"}}});
+    let rules = json!([{"filters": [mirror], "backendRefs": [{"name": SERVICE}]}]);
+    let spec = Arc::new(serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap());
+    let routes = vec![AttachedRoute { name: "web".into(), created: 1, spec }];
+    fixture.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
+}
+
+/// A copy of a request may outlive its client, and be all that a worker has to do.
+#[tokio::test]
+async fn a_request_has_its_timeouts_after_a_copy_of_another_was_answered_late() {
+    let (closed, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let backend = answering_only("/answered", &closed).await;
+    let released = Arc::clone(&go);
+    let shadow = Backend::http(move |_request: Request<Incoming>| {
+        let released = Arc::clone(&released);
+        async move {
+            let _ = released.acquire().await;
+            empty(200)
+        }
+    })
+    .await;
+    let fixture = Fixture::with(&[backend.address], |config, route| {
+        one_worker(config);
+        route.timeouts.upstream_idle = Duration::ZERO;
+        route.timeouts.response_head = Duration::from_millis(50);
+    });
+    let mut first = TcpStream::connect(set_mirror(&fixture, &shadow)).await.unwrap();
+    first.write_all(b"GET /answered HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    read_answer(&mut first, ";").await;
+    drop(first);
+    within(closed.notified()).await;
+    go.add_permits(1);
+    let copies = || {
+        let traffic = fixture.table.traffic();
+        traffic.iter().find(|it| &*it.service == "shadow").unwrap().endpoints[0].counts.status[1]
+    };
+    until(|| copies() == 1).await;
+    let answer = fixture.client().await.get("/never").await.unwrap();
+    assert_eq!(answer.status(), 504);
 }
