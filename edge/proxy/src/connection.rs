@@ -74,8 +74,13 @@ impl Client {
     }
 
     /// Does the TLS handshake; `None` when the connection is over.
-    async fn accept_tls(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
-        let mut handshake = pin!(tls::accept(&self.worker, terminator, stream));
+    async fn accept_tls(
+        &self,
+        terminator: &Terminator,
+        relayed: Protocol,
+        stream: TcpStream,
+    ) -> Option<(Protocol, Stream)> {
+        let mut handshake = pin!(tls::accept(&self.worker, terminator, relayed, stream));
         let ended = poll_fn(|cx| {
             self.timer.register(cx);
             if self.timer.is_expired() || self.is_closing() {
@@ -157,15 +162,15 @@ async fn prepare(
     let scheme = if terminator.is_some() { &HTTPS } else { &HTTP };
     let mut client = Client::new(worker, local, timer, peer, scheme);
     client.learn_addresses(&stream, peer).await.ok()?;
-    let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;
+    let relayed = client.local.snapshot().protocol;
     let (protocol, stream) = match terminator {
         None => (None, Stream::Plain(stream)),
         Some(terminator) => {
-            let (protocol, stream) = client.accept_tls(&terminator, stream).await?;
+            let (protocol, stream) = client.accept_tls(&terminator, relayed, stream).await?;
             (Some(protocol), stream)
         }
     };
-    let protocol = if is_tcp { Some(Protocol::Tcp) } else { protocol };
+    let protocol = if relayed == Protocol::Tcp { Some(Protocol::Tcp) } else { protocol };
     Some(ReadyClient { client: Rc::new(client), stream, protocol })
 }
 

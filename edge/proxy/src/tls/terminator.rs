@@ -13,12 +13,12 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{LoadedCertificate, TlsError};
-use crate::route::{CertificateFiles, Tls};
+use crate::route::{CertificateFiles, Protocol, Tls};
 
 /// HTTP/2 in ALPN. Source: RFC 9113, section 3.1.
 pub(crate) const HTTP_2: &[u8] = b"h2";
 
-/// The protocols within TLS, the preferred one first.
+/// The protocols of HTTP within TLS, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
 
 /// The state of a service's certificates.
@@ -58,7 +58,9 @@ pub(crate) struct Terminator {
 
 #[derive(Debug)]
 struct CertificateSet {
-    config: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    /// Agrees on no protocol by ALPN: only the endpoint knows which ones it speaks.
+    tcp: Arc<ServerConfig>,
     certificates: Vec<CertificateState>,
 }
 
@@ -86,9 +88,13 @@ impl Terminator {
         })
     }
 
-    /// For the next handshake.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+    /// For the next handshake of a client for which this `protocol` is relayed.
+    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let current = self.current.load();
+        Arc::clone(match protocol {
+            Protocol::Http1 | Protocol::Http2 => &current.http,
+            Protocol::Tcp | Protocol::Udp => &current.tcp,
+        })
     }
 
     pub(crate) fn state(&self) -> TlsState {
@@ -153,8 +159,10 @@ impl CertificateSet {
                 take(files, loaded);
             }
         }
-        let config = Arc::new(config(provider, CertificateResolver { keys })?);
-        Ok(Self { config, certificates })
+        let tcp = config(provider, CertificateResolver { keys })?;
+        let mut http = tcp.clone();
+        http.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self { http: Arc::new(http), tcp: Arc::new(tcp), certificates })
     }
 }
 
@@ -164,7 +172,6 @@ fn config(provider: Arc<CryptoProvider>, resolver: CertificateResolver) -> Resul
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ring::Ticketer::new().map_err(|source| TlsError::Tickets { source })?;
     Ok(config)

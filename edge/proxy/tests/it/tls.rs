@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::Full;
 use hyper::{Request, Response};
-use proxy::{AttachedRoute, CertificateFiles, Gateway, RouteError, ServiceRoute, TlsState};
+use proxy::{AttachedRoute, CertificateFiles, Gateway, Protocol, RouteError, ServiceRoute, TlsState};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -559,6 +559,24 @@ async fn a_tls_alpn_challenge_is_answered_and_other_clients_do_not_see_it() {
     assert_eq!(certificate_for(fixture.address, "a.test", b"http/1.1", &usual).await.unwrap().0, usual);
     fixture.table.set_challenge("a.test", None).unwrap();
     assert!(certificate_for(fixture.address, "a.test", acme, proof.cert.der()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_tcp_service_leaves_the_protocol_within_tls_to_its_clients_and_endpoints() {
+    let folder = CertificateFolder::new();
+    let certificate = folder.put("queue", &["localhost"]);
+    let (fixture, _backend) = folder.fixture(&["queue"]).await;
+    let agreed = async |protocol: &[u8]| {
+        let agreed = certificate_for(fixture.address, "localhost", protocol, &certificate).await;
+        agreed.map(|(_, protocol)| protocol).map_err(|error| error.kind())
+    };
+    assert_eq!(agreed(b"h2").await, Ok(Some(b"h2".to_vec())));
+    assert!(agreed(b"mqtt").await.is_err(), "the proxy speaks HTTP only");
+    let route = ServiceRoute { protocol: Protocol::Tcp, ..fixture.route.clone() };
+    fixture.table.set_service(&route).unwrap();
+    for protocol in [&b"mqtt"[..], b"h2", b"http/1.1"] {
+        assert_eq!(agreed(protocol).await, Ok(None), "the proxy does not know what the endpoints speak");
+    }
 }
 
 #[tokio::test]
