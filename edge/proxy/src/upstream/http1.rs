@@ -253,12 +253,13 @@ impl Http1Connection {
 
     /// How far an exchange has got, given the bytes that were sent and received before it.
     fn phase_since(&self, (sent, received): (u64, u64)) -> Phase {
-        if self.socket.received() != received {
-            Phase::Responding
-        } else if self.socket.sent() != sent {
+        if self.socket.sent() == sent {
+            // What was received may announce that the endpoint closes an idle connection, such as a 408.
+            Phase::Unsent
+        } else if self.socket.received() == received {
             Phase::AwaitingResponse
         } else {
-            Phase::Unsent
+            Phase::Responding
         }
     }
 

@@ -82,6 +82,33 @@ async fn a_task_that_awaits_an_answer_is_woken_once_for_it_and_never_for_the_nex
     }
 }
 
+#[tokio::test]
+async fn an_answer_to_no_request_is_none_to_the_next_one() {
+    for more in LESS_AND_MORE {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connection = connect(&listener).await;
+        let (idle, is_idle) = std::sync::mpsc::channel();
+        let endpoint = std::thread::spawn(move || {
+            let (mut stream, _peer) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{more}\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+            is_idle.recv().unwrap();
+            stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n").unwrap();
+        });
+        send_plain(&mut connection).await;
+        idle.send(()).unwrap();
+        poll_fn(|cx| connection.socket.poll_read_ready(cx)).await.unwrap();
+        let timer = Timers::new().add(DEADLINE);
+        let answered = connection.send(&plain(), RequestBody::Empty, &timer).await;
+        let Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) = answered else {
+            panic!("{answered:?}")
+        };
+        assert_eq!(phase, Phase::Unsent, "{more:?}");
+        endpoint.join().unwrap();
+    }
+}
+
 /// How an exchange ended.
 #[derive(Debug, PartialEq)]
 enum Ended {
