@@ -1,8 +1,8 @@
 //! The checks of request heads, and the changes that a proxy must make to the heads of requests and responses.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -19,7 +19,6 @@ mod tests;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The answer to a request that is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ struct HeaderScan {
     cookies: bool,
     length: bool,
     trace: bool,
-    /// Headers besides `X-Forwarded-*` that name a client.
+    /// Headers about the client and how it has connected, besides those that [`set_forwarded`] sets.
     forwarded: bool,
     max_forwards: bool,
 }
@@ -71,9 +70,12 @@ impl HeaderScan {
                 "cookie" => scan.cookies = true,
                 "content-length" => scan.length = true,
                 trace::PARENT | trace::STATE => scan.trace = true,
-                "forwarded" | "x-real-ip" => scan.forwarded = true,
+                "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" => {}
                 "max-forwards" => scan.max_forwards = true,
-                name => scan.hop_by_hop |= is_hop_by_hop(name) || is_for_proxy(name),
+                name => {
+                    scan.hop_by_hop |= is_hop_by_hop(name) || is_for_proxy(name);
+                    scan.forwarded |= is_about_client(name);
+                }
             }
         }
         scan
@@ -89,6 +91,11 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// endpoint gets the body without the header.
 fn is_for_proxy(name: &str) -> bool {
     matches!(name, "expect" | "proxy-authorization")
+}
+
+/// Whether a header says who a client is, or how it has connected. Only a proxy that is trusted may set it.
+fn is_about_client(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// Turns a client's head into the one that an endpoint gets, or refuses it.
@@ -139,8 +146,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         trace::prepare(headers);
     }
     if scan.forwarded && sender.forwarded == Forwarded::Replace {
-        headers.remove(FORWARDED);
-        headers.remove(REAL_IP);
+        remove_all(headers, is_about_client);
     }
     set_forwarded(headers, sender, &host.value);
     if !host.from_header {
@@ -319,10 +325,13 @@ pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
     let is_forbidden = |name: &str| {
         is_hop_by_hop(name) || is_for_proxy(name) || matches!(name, "content-length" | "host" | "trailer")
     };
-    let forbidden: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden(name.as_str())).cloned().collect();
-    for name in forbidden {
-        trailers.remove(name);
+    remove_all(trailers, is_forbidden);
+}
+
+fn remove_all(headers: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name.as_str())).cloned().collect();
+    for name in removed {
+        headers.remove(name);
     }
 }
 

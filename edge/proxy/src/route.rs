@@ -333,12 +333,13 @@ impl Default for Timeouts {
     }
 }
 
-/// What becomes of headers that say who a client is: `X-Forwarded-*`, and in requests that have them `Forwarded` and `X-Real-IP`.
+/// What becomes of headers that say who a client is, or how it has connected: `X-Forwarded-For`, `-Host` and `-Proto`, and in requests that
+/// have them `Forwarded`, `X-Real-IP` and further `X-Forwarded-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Forwarded {
-    /// `X-Forwarded-*` are replaced by what the proxy knows, and the others are removed: clients are not trusted.
+    /// The first three are replaced by what the proxy knows, and the others are removed: clients are not trusted.
     #[default]
     Replace,
-    /// `X-Forwarded-*` are extended, and the others passed on: every client is a trusted proxy.
+    /// The first three are extended, and the others passed on: every client is a trusted proxy.
     Extend,
 }
