@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
+use crate::log_interval::LogInterval;
 use crate::service::Service;
 use crate::worker::{AcceptedConnection, Worker};
 
@@ -48,6 +49,7 @@ pub(crate) async fn accept(
         }
     };
     let connection_permits = Arc::clone(&worker.shared.connection_permits);
+    let shortage_log = LogInterval::default();
     loop {
         // All of them are cancel safe: an accepted connection is always passed on.
         let listener_permit = tokio::select! {
@@ -85,7 +87,9 @@ pub(crate) async fn accept(
             // The socket no longer listens.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
-                tracing::warn!(service = %service.name, %error, "connection_not_accepted");
+                if shortage_log.is_due(service.clock.now()) {
+                    tracing::warn!(service = %service.name, %error, "connection_not_accepted");
+                }
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
         }
