@@ -470,7 +470,7 @@ fn open(
     let service = Arc::clone(&route.service);
     let transport = Transport::of(route.protocol);
     Listener::open(transport, address).map_err(|source| {
-        let is_it = |it: &Listener| (it.transport, it.actual) == (transport, address);
+        let is_it = |it: &Listener| it.transport == transport && overlap(it.actual, address);
         let is_there = |entry: &Entry| entry.listener.as_ref().is_some_and(is_it);
         let ours = entries.iter().find(|(_, entry)| is_there(entry));
         match (source.kind(), ours) {
@@ -481,4 +481,10 @@ fn open(
             (_, _) => RouteError::Listen { service, address, source },
         }
     })
+}
+
+/// Whether two sockets cannot have these addresses: one of a wildcard address has the port on every address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (is_any || one.ip() == other.ip())
 }

@@ -1,7 +1,7 @@
 //! Services are set and removed; errors name the service.
 
 use std::error::Error;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use proxy::{EndpointError, EndpointRoute, EndpointState, RouteError, ServiceRoute};
 
@@ -19,8 +19,10 @@ async fn a_port_in_use_is_an_error_that_names_it_and_changes_nothing() {
         .unwrap_err();
     assert!(matches!(&error, RouteError::AddressInUse { address: a, .. } if *a == address), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()) && error.source().is_some());
-    let error = fixture.table.set_service(&ServiceRoute::new("other", fixture.address)).unwrap_err();
-    assert!(matches!(&error, RouteError::AddressTaken { by, .. } if &**by == SERVICE), "{error:?}");
+    for taken in [fixture.address, SocketAddr::from(([0, 0, 0, 0], fixture.address.port()))] {
+        let error = fixture.table.set_service(&ServiceRoute::new("other", taken)).unwrap_err();
+        assert!(matches!(&error, RouteError::AddressTaken { by, .. } if &**by == SERVICE), "{error:?}");
+    }
     assert_eq!(fixture.table.address(SERVICE), Some(fixture.address));
     assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "still there");
 }
