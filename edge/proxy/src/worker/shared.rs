@@ -21,7 +21,8 @@ const COMMANDS_MAX: usize = 1024;
 /// The most concurrent sessions over all services: any client can begin one with a datagram, even from a forged address.
 ///
 /// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have permits of their own, so that a
-/// flood of datagrams does not keep connections out.
+/// flood of datagrams does not keep connections out. Where the limit of open files allows fewer connections, there are no more sessions than
+/// those.
 const SESSIONS_MAX: usize = 16_384;
 
 /// The state that all workers share.
@@ -145,7 +146,7 @@ impl Shared {
         let shared = Self {
             clock: Clock::start(),
             connection_permits,
-            session_permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            session_permits: Arc::new(Semaphore::new(SESSIONS_MAX.min(connections_max))),
             workers: handles.into(),
             endpoint_awaited: Notify::new(),
             logs,

@@ -281,6 +281,23 @@ async fn sessions_beyond_the_limit_are_refused_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn there_are_no_more_sessions_than_connections_may_be() {
+    let endpoint = UdpEndpoint::new("a").await;
+    let fixture = Fixture::with(&[endpoint.address], |config, route| {
+        config.connections_max = 2;
+        route.protocol = Protocol::Udp;
+    });
+    let clients = [UdpClient::of(fixture.address).await, UdpClient::of(fixture.address).await];
+    for client in &clients {
+        assert_eq!(client.request("hello").await, "a");
+    }
+    UdpClient::of(fixture.address).await.send("one too many").await;
+    until(|| fixture.traffic().over_limit == 1).await;
+    assert_eq!(clients[0].request("again").await, "a");
+    assert_eq!(sessions(&fixture), 2);
+}
+
+#[tokio::test]
 async fn tcp_and_udp_may_share_a_port_and_a_service_may_change_between_them() {
     let (host, backend) = (UdpEndpoint::new("a").await, Backend::named("http").await);
     let number = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
