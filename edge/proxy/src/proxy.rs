@@ -17,12 +17,16 @@ use crate::table::Table;
 use crate::tls::watch;
 use crate::worker::{self, IdleClients, Shared, Shutdown};
 
+/// How long the end of the proxy waits until the access logs are written: enough for a full queue, which is some 4 MB.
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How big the proxy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// Threads; one for each core that may be used for traffic.
     pub workers: NonZeroUsize,
-    /// Concurrent client connections over all services; further ones wait in the system's backlog.
+    /// Concurrent client connections over all services; further ones wait in the system's backlog. Also the limit of concurrent UDP sessions,
+    /// of which there are at most 16,384.
     pub connections_max: usize,
     /// The seed of the random choices of endpoints.
     pub seed: u64,
@@ -188,9 +192,21 @@ impl Drop for Proxy {
             // A panic was printed where it happened.
             let _ = thread.join();
         }
-        self.shared.logs.stop();
         if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+            finish_logs(Arc::clone(&self.shared), writer);
         }
     }
+}
+
+/// Lets the writer of access logs finish. One that cannot write, as into a pipe that nobody reads, ends with the process.
+fn finish_logs(shared: Arc<Shared>, writer: JoinHandle<()>) {
+    let (report_end, end) = mpsc::channel();
+    let finish = move || {
+        shared.logs.stop();
+        let _ = writer.join();
+        let _ = report_end.send(());
+    };
+    let _ = std::thread::Builder::new().name("access-log-end".into()).spawn(finish);
+    // At once if there is no such thread.
+    let _ = end.recv_timeout(LOG_TIMEOUT);
 }

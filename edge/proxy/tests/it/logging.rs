@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use model::resource::{AccessLog, RouteSpec};
 use proxy::{AttachedRoute, Gateway, ServiceRoute};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::kit::*;
 
@@ -231,4 +233,24 @@ async fn a_proxy_that_ends_has_written_all_log_lines() {
     drop(client);
     fixture.proxy.shutdown(DEADLINE).await;
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 50);
+}
+
+/// A pipe that nobody reads cannot even be opened for writing.
+#[tokio::test]
+async fn a_proxy_ends_even_if_its_log_cannot_be_written() {
+    let backend = Backend::named("good").await;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let declared = log(&pipe, &json!({}));
+    let Fixture { proxy, address, .. } =
+        Fixture::with(&[backend.address], |_, route| route.access_log = Some(declared));
+    assert_eq!(Client::connect(address).await.get("/").await.unwrap().body(), "good");
+    let (report_end, end) = oneshot::channel();
+    // On a thread of its own, so that an end that does not come fails this test.
+    std::thread::spawn(move || {
+        drop(proxy);
+        report_end.send(()).unwrap();
+    });
+    within(end).await.unwrap();
 }
