@@ -66,7 +66,8 @@ impl Ring {
 
     /// The first endpoint from the key's point on that is open and below the bound; if all are at the bound, the first that is open.
     ///
-    /// Returns an index into the preferred endpoints. O(n) to add up the loads of the endpoints, and O(log points) for the lookup.
+    /// Returns an index into the preferred endpoints; `None` if none is open. O(n) to add up the loads of the endpoints, and O(log points) for the
+    /// lookup.
     pub(crate) fn pick(
         &self,
         endpoints: &EndpointSet,
@@ -75,9 +76,13 @@ impl Ring {
         key: u64,
         in_flight: impl Fn(usize) -> u32,
     ) -> Option<usize> {
+        let candidates = &group.preferred;
+        // Otherwise a request that is to be refused would cost a look at every point.
+        if !candidates.iter().any(&is_open) {
+            return None;
+        }
         let start = self.points.partition_point(|point| point.hash < key);
         let (before, after) = self.points.split_at(start);
-        let candidates = &group.preferred;
         let open = || {
             let around = after.iter().chain(before).map(|point| point.at as usize);
             around.filter(|&at| is_open(&candidates[at]))

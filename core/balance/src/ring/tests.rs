@@ -56,6 +56,19 @@ fn a_restarted_replica_keeps_its_keys() {
 }
 
 #[test]
+fn a_request_for_which_no_endpoint_is_open_looks_at_each_once() {
+    let endpoints = endpoints(0..100);
+    let group = endpoints.group(Nearness::Near);
+    let looks = std::cell::Cell::new(0);
+    let is_open = |_: &u32| {
+        looks.set(looks.get() + 1);
+        false
+    };
+    assert_eq!(Ring::of(&endpoints, group).pick(&endpoints, group, is_open, 7, |_| 1), None);
+    assert_eq!(looks.get(), 100);
+}
+
+#[test]
 fn shares_follow_the_weights() {
     let weights = [1, 3].map(|w| Weight::new(w).unwrap());
     let candidates = [0u32, 1]
