@@ -65,9 +65,9 @@ impl Table {
     /// connections keep the certificate of their handshake.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
+        let terminator = self.terminator(route)?;
         let mut entries = self.entries();
         let workers = self.shared.workers.len();
-        let terminator = terminator(entries.get(&route.service), route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
         let make = |_: &BTreeMap<_, _>| {
@@ -98,9 +98,9 @@ impl Table {
         let name = name_of(gateway.listen);
         let mut route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
         route.tls.clone_from(&gateway.tls);
+        let terminator = self.terminator(&route)?;
         let mut entries = self.entries();
         let workers = self.shared.workers.len();
-        let terminator = terminator(entries.get(&name), &route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
         let make = |entries: &BTreeMap<_, _>| {
             let find = |backend: &Backend| service_behind(backend, entries);
@@ -172,6 +172,18 @@ impl Table {
             old.listener.inspect(|listener| self.close(listener));
         }
         Ok(actual)
+    }
+
+    /// The TLS terminator of a service: the existing one, unless other files are named. Reads files, so the services must not be locked.
+    fn terminator(&self, route: &ServiceRoute) -> Result<Option<Arc<Terminator>>, RouteError> {
+        let Some(tls) = &route.tls else { return Ok(None) };
+        let before = self.service(&route.service).and_then(|service| service.terminator());
+        if let Some(before) = before.filter(|before| before.tls == *tls) {
+            return Ok(Some(before));
+        }
+        let read = Terminator::new(tls);
+        let read = read.map_err(|error| RouteError::Tls { service: Arc::clone(&route.service), error });
+        read.map(|terminator| Some(Arc::new(terminator)))
     }
 
     /// Changes the state of one endpoint. `Draining` and `Out` close its idle connections, and do not end its requests.
@@ -418,20 +430,6 @@ fn check(route: &ServiceRoute) -> Result<(), RouteError> {
         Some(pair) => Err(RouteError::EndpointTwice { service: service(), id: pair[0] }),
         None => Ok(()),
     }
-}
-
-/// The TLS terminator of a service: the existing one, unless other files are named.
-fn terminator(known: Option<&Entry>, route: &ServiceRoute) -> Result<Option<Arc<Terminator>>, RouteError> {
-    let Some(tls) = &route.tls else { return Ok(None) };
-    let before = known.and_then(|entry| entry.service.terminator()).filter(|before| before.tls == *tls);
-    let terminator = match before {
-        Some(terminator) => terminator,
-        None => {
-            let read = Terminator::new(tls);
-            Arc::new(read.map_err(|error| RouteError::Tls { service: Arc::clone(&route.service), error })?)
-        }
-    };
-    Ok(Some(terminator))
 }
 
 fn has_certificates(entries: &BTreeMap<Arc<str>, Entry>) -> bool {

@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http_body_util::Full;
 use hyper::{Request, Response};
 use proxy::{AttachedRoute, CertificateFiles, Gateway, Protocol, RouteError, ServiceRoute, TlsState};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -403,6 +404,25 @@ async fn a_protocol_may_be_changed_within_tls() {
         read.unwrap();
         assert_eq!(back, data);
     }
+}
+
+#[tokio::test]
+async fn other_services_do_not_wait_while_the_files_of_one_are_read() {
+    let folder = CertificateFolder::new();
+    let path = folder.path("slow.pem");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let fixture = Fixture::new(&[]);
+    let route = ServiceRoute { tls: Some(folder.tls(&["slow"])), ..ServiceRoute::new("slow", any()) };
+    let table = fixture.table.clone();
+    let setting = std::thread::spawn(move || table.set_service(&route));
+    // This waits until the file is opened, and reading it waits until this is closed.
+    let pipe = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let (report, reported) = std::sync::mpsc::channel();
+    let table = fixture.table.clone();
+    std::thread::spawn(move || report.send(table.traffic().len()).unwrap());
+    assert_eq!(reported.recv_timeout(DEADLINE), Ok(1));
+    drop(pipe);
+    assert!(matches!(setting.join().unwrap(), Err(RouteError::Tls { .. })));
 }
 
 /// A route for one host to the service of the fixture, with the certificate of that name or none.
