@@ -53,6 +53,12 @@ impl Entry {
         self.wanted.borrow().service == *service
     }
 
+    /// Whether the balancer has applied the file without servers, and nothing more is desired of it.
+    fn is_emptied(&self) -> bool {
+        let wanted = self.wanted.borrow();
+        wanted.ends == EndWhen::Applied && self.state.borrow().in_force >= wanted.number
+    }
+
     /// Whether the balancer may still use its earlier configuration.
     fn is_settling(&self, now: Duration) -> bool {
         let state = self.state.borrow();
@@ -84,7 +90,8 @@ impl BalancerFiles {
             return;
         }
         let now = os::since_boot();
-        entries.by_file.retain(|_, entry| !entry.wanted.is_closed() || entry.is_settling(now));
+        // Its reconciler ends with it. It does not end by itself: the file may be declared again while its servers are being removed.
+        entries.by_file.retain(|_, entry| !entry.is_emptied() || entry.is_settling(now));
         for (file, entry) in &mut entries.by_file {
             let is_named = externals.iter().any(|external| Path::new(&external.file) == file.as_path());
             if entry.is_of(service) && !is_named {
@@ -147,6 +154,8 @@ impl BalancerFiles {
         {
             let entries = &mut *self.entries();
             entries.is_closed = true;
+            // A file that is no longer declared may have been deleted since, and is not written again.
+            entries.by_file.retain(|_, entry| !entry.is_emptied());
             entries.by_file.values_mut().for_each(|entry| remove_servers(entry, EndWhen::Attempted));
         }
         self.shared.tasks.close();
@@ -192,7 +201,7 @@ fn change(wanted: &mut Desired, mut new: Desired) -> bool {
     !is_same
 }
 
-/// Removes the servers from a file, after which its reconciler ends.
+/// Removes the servers from a file, after which its reconciler may end.
 fn remove_servers(entry: &mut Entry, ends: EndWhen) {
     entry.wanted.send_if_modified(|wanted| {
         let before = wanted.ends;

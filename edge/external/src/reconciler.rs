@@ -45,7 +45,7 @@ pub(crate) struct Desired {
 pub(crate) enum EndWhen {
     /// Not yet: more changes may come.
     Never,
-    /// Once the balancer has applied this.
+    /// When its entry is removed, once the balancer has applied this.
     Applied,
     /// Once this was attempted: at shutdown, which must not wait for a balancer that has ended before.
     Attempted,
@@ -146,16 +146,12 @@ impl FileReconciler {
             match due {
                 Some(due) if now >= due || is_last && self.is_behind(&wanted) => {
                     let result = self.update(&wanted).await;
-                    let is_done = result.is_ok();
-                    if is_done {
+                    if result.is_ok() {
                         pace.done(os::since_boot());
                     } else {
                         pace.failed(os::since_boot());
                     }
                     self.record(&wanted, result);
-                    if is_done && is_last {
-                        return;
-                    }
                 }
                 due => {
                     let wait = due.map_or(Duration::MAX, |due| due - now);

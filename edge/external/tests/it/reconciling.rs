@@ -151,6 +151,39 @@ async fn an_undeclared_file_and_a_shutdown_leave_no_servers() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_declared_again_while_its_servers_are_removed_gets_its_servers() {
+    let world = World::new();
+    let reload = "test ! -e closed || { touch reloading; while test -e closed; do sleep 0.01; done; }";
+    let external = world.external("true", reload);
+    world.set(&external, &[4001]);
+    world.settled().await;
+    fs::write(world.path("closed"), "").unwrap();
+    world.balancers.set(&shop(), &[], &upstream(&[]), true);
+    wait_until("the servers are being removed", || world.path("reloading").exists().then_some(())).await;
+
+    world.set(&external, &[4002]);
+    fs::remove_file(world.path("closed")).unwrap();
+    world.settled().await;
+    assert!(world.content("shop.conf").contains("4002"), "{}", world.content("shop.conf"));
+    assert!(world.balancers.applied(&shop()).is_now());
+}
+
+#[tokio::test]
+async fn an_undeclared_file_that_was_deleted_is_not_written_again_at_the_shutdown() {
+    let world = World::new();
+    let external = world.external("true", "true");
+    world.set(&external, &[4001]);
+    world.settled().await;
+    world.balancers.set(&shop(), &[], &upstream(&[]), true);
+    world.settled().await;
+    let reloads = world.reloads();
+    fs::remove_file(world.path("shop.conf")).unwrap();
+
+    world.balancers.close(Duration::from_secs(20)).await;
+    assert_eq!((world.path("shop.conf").exists(), world.reloads()), (false, reloads));
+}
+
+#[tokio::test]
 async fn the_shutdown_does_not_wait_for_a_balancer_that_has_ended() {
     let world = World::new();
     let mut external = world.external("true", "test ! -e gone || { echo not running >&2; exit 1; }");
