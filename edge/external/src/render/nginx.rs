@@ -56,9 +56,16 @@ fn variable(of: &str, name: &str) -> String {
     format!("${of}_{name}")
 }
 
+/// A name of an upstream as a part of the name of a variable: equal only for equal names, of which nginx ignores the case. nginx replaces
+/// the first of two maps with one variable silently.
+fn escaped(name: &str) -> String {
+    let name = name.to_ascii_lowercase().replace('_', "__");
+    name.replace('-', "_d").replace('.', "_p")
+}
+
 /// Writes a `map` that falls back to the client's address when a header or cookie is missing; returns the name of its variable.
 fn map(text: &mut String, name: &str, variable: &str) -> String {
-    let key = format!("$homeostat_{}", name.replace(['-', '.'], "_").to_ascii_lowercase());
+    let key = format!("$homeostat_{}", escaped(name));
     *text += &format!("map {variable} {key} {{\n    default {variable};\n    \"\" $remote_addr;\n}}\n");
     key
 }

@@ -56,6 +56,19 @@ fn files_match_the_golden_ones() {
 }
 
 #[test]
+fn upstreams_whose_names_differ_have_maps_of_their_own() {
+    let variable = |name: &str| {
+        let key = HashKey::Header("X-User".into());
+        let upstream = Upstream { name: name.into(), ..upstream(Balance::ConsistentHash, key, three()) };
+        let text = render(ExternalFormat::Nginx, &upstream);
+        text.split_whitespace().find(|word| word.starts_with("$homeostat_")).map(str::to_owned)
+    };
+    let names = ["shop-v2", "shop.v2", "shop_v2", "shop-.v2", "shop__v2", "shop_dv2", "shopv2"];
+    let variables: std::collections::BTreeSet<_> = names.iter().map(|name| variable(name)).collect();
+    assert_eq!(variables.len(), names.len(), "{variables:?}");
+}
+
+#[test]
 fn external_endpoints_are_servers_like_the_replicas() {
     let at = |address: &str, weight| Server {
         ordinal: None,
