@@ -108,6 +108,8 @@ impl TargetFile {
             Ok(()) => {}
             // There was no file: there is nothing to restore.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The file is a candidate whose check did not come to an end: the content before that is the one to restore.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(self.failed(source)),
         }
         self.accept()
@@ -202,6 +204,21 @@ mod tests {
         assert!(file.has(&text("good")).unwrap());
         file.recover().unwrap();
         assert!(file.has(&text("good")).unwrap(), "once is enough");
+    }
+
+    #[test]
+    fn a_candidate_whose_check_failed_to_end_is_replaced_and_the_checked_content_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TargetFile::new(folder.path().join("shop.conf"));
+        file.propose(&text("good")).unwrap();
+        file.accept().unwrap();
+        for unchecked in ["one", "two"] {
+            file.propose(&text(unchecked)).unwrap();
+            file.install_provisionally().unwrap();
+        }
+        file.restore().unwrap();
+        assert!(file.has(&text("good")).unwrap());
+        assert_eq!(names(folder.path()), ["shop.conf"]);
     }
 
     #[test]

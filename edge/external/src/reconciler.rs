@@ -202,6 +202,7 @@ impl FileReconciler {
         if is_there {
             // Written by an earlier run, or not applied when it was written: the result of the check may have changed since.
             self.check(wanted, self.file.path().to_string_lossy().as_ref()).await?;
+            self.blocking(TargetFile::keep).await?;
         } else {
             let text = Arc::clone(&wanted.text);
             self.blocking(move |file| file.propose(&text)).await?;
