@@ -1,6 +1,6 @@
 //! Watches: streams of changes as server-sent events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,51 +101,78 @@ fn change_message(change: &v1::Change<Value>) -> Message {
     Message::default().data(serde_json::to_string(change).expect("a change consists of JSON values"))
 }
 
-/// Streams the events of `earlier`, and then each new event, without gaps and duplicates.
-pub(crate) fn events(
+/// Streams the events that `earlier` reads, and then each new event, without gaps and duplicates.
+pub(crate) async fn events(
     state: &State,
     service: Option<ServiceName>,
-    earlier: impl FnOnce() -> Result<Vec<Arc<EventRecord>>, Failure>,
+    earlier: impl FnOnce(&Handle) -> Result<Vec<Arc<EventRecord>>, Failure> + Send + 'static,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
     // Subscribing first leaves no gap. Events that arrive in between are in both; the listener drops the duplicates.
     let receiver = state.handle.events().subscribe();
-    let earlier = earlier()?;
-    let first: Vec<Message> = earlier.iter().map(|event| event_message(event)).collect();
-    let last_sent = earlier.last().map(|event| event.id);
-    let listener = Listener { _permit: permit, receiver, service, last_sent };
-    let later =
+    let read = move |handle: &Handle| {
+        let latest = handle.events().recent_events(None, 1).pop().map(|event| event.id);
+        Ok((latest, earlier(handle)?))
+    };
+    let (last_seen, earlier) = state.query(read).await?;
+    let listener = Listener {
+        _permit: permit,
+        receiver,
+        state: state.clone(),
+        service,
+        unsent: earlier.into(),
+        last_seen,
+    };
+    let events =
         stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
-    Ok(response(state, stream::iter(first).chain(later)))
+    Ok(response(state, events))
 }
 
 struct Listener {
     /// Released when this watch ends.
     _permit: OwnedSemaphorePermit,
     receiver: broadcast::Receiver<Arc<EventRecord>>,
+    state: State,
     service: Option<ServiceName>,
-    /// The latest of the earlier events; those up to it were sent.
-    last_sent: Option<EventId>,
+    /// Events from the log, to be sent before those that are received.
+    unsent: VecDeque<Arc<EventRecord>>,
+    /// The latest event that was read or received, of any service.
+    last_seen: Option<EventId>,
 }
 
 impl Listener {
-    /// The next event to send; `None` when the loop has ended.
+    /// The next event to send. `None` when the loop has ended, or when events were missed that are no longer kept: a client that
+    /// continues the watch is told so.
     async fn next(&mut self) -> Option<Message> {
         loop {
+            if let Some(event) = self.unsent.pop_front() {
+                self.last_seen = self.last_seen.max(Some(event.id));
+                return Some(event_message(&event));
+            }
             match self.receiver.recv().await {
-                Ok(event) if self.is_to_be_sent(&event) => return Some(event_message(&event)),
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => {
-                    return Some(Message::default().comment(format!("{missed} events were missed")));
+                Ok(event) if self.last_seen < Some(event.id) => {
+                    self.last_seen = Some(event.id);
+                    if self.service.as_ref().is_none_or(|service| event.service == *service) {
+                        return Some(event_message(&event));
+                    }
                 }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => self.unsent = self.missed().await?,
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    fn is_to_be_sent(&self, event: &EventRecord) -> bool {
-        self.service.as_ref().is_none_or(|service| event.service == *service)
-            && self.last_sent.is_none_or(|last| event.id > last)
+    /// The events that were dropped because the client reads slowly, from the log; `None` if some are no longer there.
+    async fn missed(&self) -> Option<VecDeque<Arc<EventRecord>>> {
+        let (service, last_seen) = (self.service.clone(), self.last_seen);
+        let missed = self.state.query(move |handle| {
+            Ok(match last_seen {
+                Some(last) => handle.events().events_after(last, service.as_ref()),
+                None => Some(handle.events().recent_events(service.as_ref(), usize::MAX)),
+            })
+        });
+        missed.await.ok().flatten().map(VecDeque::from)
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use model::time::Wall;
-use orchestrator::EventId;
+use orchestrator::{EventId, Handle};
 use serde::Deserialize;
 
 use crate::failure::{Code, Failure};
@@ -137,8 +137,8 @@ async fn events(
     let service = params.service.as_deref().map(service_name).transpose()?;
     let since = params.since.as_deref().map(time).transpose()?;
     let limit = params.limit.min(EVENTS_MAX);
-    let (handle, selected) = (state.handle.clone(), service.clone());
-    let earlier = move || {
+    let selected = service.clone();
+    let earlier = move |handle: &Handle| {
         let mut events = handle.events().recent_events(selected.as_ref(), limit);
         events.retain(|event| since.is_none_or(|since| event.at > since));
         events
@@ -146,22 +146,24 @@ async fn events(
     if params.watch {
         return match last_event_id(&headers)? {
             Some(after) => {
-                let log = state.handle.events();
                 let selected = service.clone();
-                let missed = || log.events_after(after, selected.as_ref()).ok_or_else(|| events_gone(after));
-                stream::events(&state, service, missed)
+                let missed = move |handle: &Handle| {
+                    let events = handle.events().events_after(after, selected.as_ref());
+                    events.ok_or_else(|| events_gone(after))
+                };
+                stream::events(&state, service, missed).await
             }
-            None => stream::events(&state, service, || Ok(earlier())),
+            None => stream::events(&state, service, move |handle| Ok(earlier(handle))).await,
         };
     }
-    if let Some(service) = service {
-        return state
-            .query(move |handle| explain::events_of(handle, &service, &earlier()))
-            .await
-            .map(|list| Json(list).into_response());
-    }
-    let items = earlier().iter().map(|event| crate::view::event(event)).collect();
-    Ok(Json(v1::List::<v1::Event> { items }).into_response())
+    let list = state.query(move |handle| match &service {
+        Some(service) => explain::events_of(handle, service, &earlier(handle)),
+        None => {
+            let items = earlier(handle).iter().map(|event| crate::view::event(event)).collect();
+            Ok(v1::List { items })
+        }
+    });
+    list.await.map(|list| Json(list).into_response())
 }
 
 /// The event after which a stream continues; `None` for a new one.

@@ -5,6 +5,8 @@ mod world;
 
 use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
+use model::event::EventKind;
+use model::name::ServiceName;
 use serde_json::{Value, json};
 use world::{Events, World, service};
 
@@ -209,6 +211,25 @@ async fn a_watch_of_events_continues_after_the_last_event_that_was_received() {
     let described = api::description();
     let parameters = described["paths"]["/v1/events"]["get"]["parameters"].as_array().unwrap();
     assert!(parameters.iter().any(|it| it["name"] == "Last-Event-ID" && it["in"] == "header"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_of_events_that_is_read_slowly_misses_none() {
+    let world = World::start().await;
+    let watch = world.request(Method::GET, "/v1/events?watch=true&service=shop", "");
+    let mut events = Events::of(world.open(watch).await);
+    let shop = ServiceName::parse("shop").unwrap();
+    // 48 MB: three times what the connection and the server hold for a client that does not read.
+    for n in 0..3000 {
+        let message = format!("{n} {}", "x".repeat(16 * 1024));
+        world.handle.record_event(&shop, EventKind::Declared, message);
+    }
+    for n in 0..3000 {
+        let event = events.next().await.expect("the watch goes on");
+        let message = event["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{n} ")), "{}… in place of {n}", &message[..10]);
+    }
     world.end().await;
 }
 
