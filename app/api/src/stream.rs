@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::state::State;
 use crate::v1::{self, ChangeKind};
 use crate::view;
@@ -71,8 +71,13 @@ impl<F> Watcher<F> {
         }
         self.has_fetched = true;
         let fetch = self.fetch.clone();
-        // An object that is watched by name may have been deleted: then the query fails.
-        let objects = self.state.query(move |handle| fetch(handle)).await.unwrap_or_default();
+        let objects = match self.state.query(move |handle| fetch(handle)).await {
+            Ok(objects) => objects,
+            // The object that is watched by its name was deleted.
+            Err(failure) if failure.is(Code::NotFound) => Vec::new(),
+            // The loop has ended, which deletes nothing.
+            Err(_) => return None,
+        };
         let now: BTreeMap<String, Value> = objects
             .iter()
             .filter_map(|object| Some((object.name().to_owned(), serde_json::to_value(object).ok()?)))

@@ -234,6 +234,22 @@ async fn a_watch_of_events_that_is_read_slowly_misses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_the_loop_ends_watches_and_deletes_nothing() {
+    let world = World::start().await;
+    world.declare("shop", 1).await;
+    let mut services =
+        Events::of(world.open(world.request(Method::GET, "/v1/services?watch=true", "")).await);
+    assert_eq!(services.next().await.unwrap()["type"], "added");
+    world.handle.stop();
+    // Makes watches look again.
+    world.handle.record_event(&ServiceName::parse("shop").unwrap(), EventKind::Declared, String::new());
+    while let Some(change) = services.next().await {
+        assert_eq!(change["type"], "modified", "{change}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn problems_in_a_manifest_are_reported_with_their_position_and_change_nothing() {
     let world = World::start().await;
     let mut request = world.request(
