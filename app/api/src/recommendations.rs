@@ -69,22 +69,27 @@ fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Resu
     Ok(advice.iter().map(|advice| recommendation(&service, advice)).collect())
 }
 
-/// A run of the history. Only the range of ratios is kept of the decisions after the first, so their proposals are estimated in proportion
-/// to the ratios.
+/// A run of the history. Only the range of ratios is kept of the decisions after the first, so their proposals are estimated from it.
 fn summary(run: &DecisionRun) -> hindsight::DecisionRun {
-    let metrics = || run.record.metrics.iter().enumerate();
-    let growth = |index: usize, of: fn((f64, f64)) -> f64| {
+    let proposal_at = |index: usize, of: fn((f64, f64)) -> f64| {
+        let metric = &run.record.metrics[index];
         let extreme = run.ratios.get(index).copied().flatten().map(of);
-        extreme.zip(run.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
+        let proposal = f64::from(metric.proposal?);
+        Some(match extreme.zip(metric.ratio) {
+            Some((extreme, first)) if first > 0.0 => proposal * (extreme / first),
+            // Zero has no proportion to other ratios; they ask for that many times the replicas that there were.
+            Some((extreme, _)) if extreme > 0.0 => extreme * f64::from(run.record.previous),
+            Some(_) | None => proposal,
+        })
     };
-    let wanted = metrics().map(|(index, metric)| {
-        let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
-        // A float cast to an integer saturates.
-        Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
+    // A float cast to an integer saturates.
+    let wanted = run.record.metrics.iter().enumerate().map(|(index, metric)| {
+        let highest = proposal_at(index, |(_, high)| high)?.ceil() as u32;
+        Some(highest.max(metric.proposal?))
     });
-    let lowest = metrics().map(|(index, metric)| {
-        let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
-        Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
+    let lowest = run.record.metrics.iter().enumerate().map(|(index, metric)| {
+        let lowest = proposal_at(index, |(low, _)| low)?.floor() as u32;
+        Some(lowest.min(metric.proposal?))
     });
     hindsight::DecisionRun {
         from: run.from.wall,
@@ -137,9 +142,11 @@ mod tests {
     use std::sync::Arc;
 
     use control::hindsight::{Kind, Remedy};
-    use model::identity::Generation;
+    use model::identity::{Epoch, Generation};
     use model::input::Declared;
     use model::resource::{Quantity, Recover};
+    use model::time::Now;
+    use orchestrator::decision_record::{self, DecisionRecord};
     use serde_json::{Value, json};
 
     use super::*;
@@ -159,6 +166,30 @@ mod tests {
         let advice = Advice { kind: Kind::NoSpare, note: String::new(), benefit: Benefit::Unknown, remedy };
         let changes = recommendation(&service, &advice).changes;
         changes.into_iter().map(|change| (change.path, change.old, change.new)).collect()
+    }
+
+    #[test]
+    fn proposals_are_estimated_from_the_range_of_ratios() {
+        let proposals = |first: (f64, u32), low: f64, high: f64| {
+            let metric = decision_record::Metric {
+                name: "queue".into(),
+                current: String::new(),
+                target: String::new(),
+                ratio: Some(first.0),
+                proposal: Some(first.1),
+                samples: None,
+                note: String::new(),
+            };
+            let record =
+                DecisionRecord { previous: 4, desired: 4, metrics: vec![metric], ..Default::default() };
+            let (from, to, ratios) = (Now::default(), Now::default(), vec![Some((low, high))]);
+            let summary = summary(&DecisionRun { epoch: Epoch(1), from, to, count: 2, ratios, record });
+            (summary.proposals[0].unwrap(), summary.lowest_proposal.unwrap())
+        };
+        assert_eq!(proposals((0.5, 2), 0.25, 0.75), (3, 1));
+        assert_eq!(proposals((0.5, 2), 0.0, 0.5), (2, 0));
+        assert_eq!(proposals((0.0, 0), 0.0, 0.625), (3, 0), "a run that begins without load");
+        assert_eq!(proposals((0.0, 0), 0.0, 0.0), (0, 0));
     }
 
     #[test]
