@@ -43,8 +43,12 @@ fn variable(name: &str) -> Result<String, Failure> {
 /// The content of `file`, if it is not longer than `bytes_max`; `what` says what it should be.
 pub(crate) async fn contents(file: &str, what: &'static str, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let wrong = |why: String| Failure::File { file: file.to_owned(), what, why };
-    let length = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?.len();
-    if length > bytes_max {
+    let metadata = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?;
+    // A pipe would hold up a thread until somebody writes to it, whatever the timeout of the measurement.
+    if !metadata.is_file() {
+        return Err(wrong("it is not a regular file".to_owned()));
+    }
+    if metadata.len() > bytes_max {
         return Err(wrong(format!("it has more than {bytes_max} bytes")));
     }
     tokio::fs::read(file).await.map_err(|error| wrong(error.to_string()))

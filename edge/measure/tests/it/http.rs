@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use measure::Source;
 use model::measure::MeasurementResult;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -126,6 +127,21 @@ async fn a_token_is_sent_to_the_server_only() {
     std::fs::write(&file, "a\nb").unwrap();
     let unusable = why(&source.measure(&[]).await);
     assert!(unusable.contains("could not read the token") && !unusable.contains("a\nb"), "{unusable}");
+}
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_token_file_is_refused_and_holds_up_no_thread() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let pipe = folder.path().join("token");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let port = answers("200 OK", "", "{\"a\": 1}").await;
+    let mut from = page(port, "$.a");
+    from["http"]["bearerTokenFile"] = json!(pipe);
+    let why = why(&source(&from, "20s").measure(&[]).await);
+    assert!(
+        why.contains("could not read the token in") && why.ends_with("it is not a regular file"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
