@@ -4,12 +4,14 @@
 //! schema cannot express (names, quantities, spans, fields that exclude each other) is checked by the types themselves through
 //! [`read_as`].
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use model::nearest;
 use model::resource::schema::read_as;
 use serde_json::{Map, Value};
 
+use crate::diagnostic::DIAGNOSTICS_MAX;
 use crate::scalar;
 use crate::schema::{self, Form, NamedForm, named_forms, names_of, one_line, range_of, texts, types_of};
 use crate::tree::{Content, Entry, Node};
@@ -34,9 +36,40 @@ impl FormError {
     }
 }
 
-/// `root` as JSON of the form that `schema` describes, or all deviations from it.
-pub(crate) fn fit(root: &Node, schema: &Value) -> Result<Value, Vec<FormError>> {
-    let mut check = FormCheck { root: schema, definitions: &schema["$defs"], form_errors: Vec::new() };
+/// The JSON Schema of a kind, and where it has which fields.
+pub(crate) struct KindSchema {
+    schema: Value,
+    /// The paths of the objects that have a field, by its name.
+    places: BTreeMap<String, Vec<String>>,
+}
+
+impl KindSchema {
+    pub(crate) fn new(schema: Value) -> Self {
+        let mut places = BTreeMap::new();
+        add_places(&schema["$defs"], "", &schema, &mut places);
+        Self { schema, places }
+    }
+}
+
+/// Adds the path of each object in `schema` for each of its fields. No form refers to itself.
+fn add_places(definitions: &Value, path: &str, schema: &Value, places: &mut BTreeMap<String, Vec<String>>) {
+    let form = schema::followed(definitions, schema).schema;
+    for (name, field) in form["properties"].as_object().into_iter().flatten() {
+        places.entry(name.clone()).or_default().push(path.to_owned());
+        add_places(definitions, &join(path, name), field, places);
+    }
+    for (name, inner) in named_forms(form) {
+        add_places(definitions, &join(path, name), inner, places);
+    }
+    if form["items"].is_object() {
+        add_places(definitions, &format!("{path}[]"), &form["items"], places);
+    }
+}
+
+/// `root` as JSON of the form that `known` describes, or all deviations from it.
+pub(crate) fn fit(root: &Node, known: &KindSchema) -> Result<Value, Vec<FormError>> {
+    let KindSchema { schema, places } = known;
+    let mut check = FormCheck { definitions: &schema["$defs"], places, form_errors: Vec::new() };
     let value = check.node(&Place { node: root, at: root.heading(), path: String::new() }, schema);
     match value {
         Some(value) if check.form_errors.is_empty() => Ok(value),
@@ -70,8 +103,8 @@ fn join(path: &str, key: &str) -> String {
 }
 
 struct FormCheck<'s> {
-    root: &'s Value,
     definitions: &'s Value,
+    places: &'s BTreeMap<String, Vec<String>>,
     form_errors: Vec<FormError>,
 }
 
@@ -230,6 +263,11 @@ impl<'s> FormCheck<'s> {
     }
 
     fn unknown(&mut self, under: &Place<'_>, entry: &Entry, names: &[&str]) {
+        let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path.clone() };
+        if self.form_errors.len() >= DIAGNOSTICS_MAX {
+            // It is only counted.
+            return self.add(&at, "", "");
+        }
         let suggestion = match nearest(&entry.key, names.iter().copied()) {
             Some(name) => format!("; did you mean {name}?"),
             None => self
@@ -237,7 +275,6 @@ impl<'s> FormCheck<'s> {
                 .map_or_else(String::new, |path| format!("; it belongs under {path}")),
         };
         let text = format!("unknown field {:?}{suggestion}", entry.key);
-        let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path.clone() };
         self.add(&at, text, one_of(names));
     }
 
@@ -246,30 +283,15 @@ impl<'s> FormCheck<'s> {
     fn elsewhere(&self, path: &str, name: &str) -> Option<String> {
         let here: String =
             path.strip_suffix(name)?.trim_end_matches('.').replace(|c: char| c.is_ascii_digit(), "");
-        let mut places = Vec::new();
-        self.places_of(name, "", self.root, &mut places);
-        places.retain(|place| !place.is_empty() && (place.starts_with(&here) || here.starts_with(place)));
+        let places = self.places.get(name)?;
+        let mut places: Vec<&String> = places
+            .iter()
+            .filter(|place| !place.is_empty() && (place.starts_with(&here) || here.starts_with(*place)))
+            .collect();
         let depth = |place: &String| place.matches('.').count();
-        let least = places.iter().map(depth).min()?;
+        let least = places.iter().map(|place| depth(place)).min()?;
         places.retain(|place| depth(place) == least);
-        places.pop().filter(|_| places.is_empty())
-    }
-
-    /// Adds the path of each object in `schema` that has a field `name`. No form refers to itself.
-    fn places_of(&self, name: &str, path: &str, schema: &'s Value, places: &mut Vec<String>) {
-        let form = schema::followed(self.definitions, schema).schema;
-        if let Some(fields) = form["properties"].as_object() {
-            if fields.contains_key(name) {
-                places.push(path.to_owned());
-            }
-            fields.iter().for_each(|(key, field)| self.places_of(name, &join(path, key), field, places));
-        }
-        for (key, inner) in named_forms(form) {
-            self.places_of(name, &join(path, key), inner, places);
-        }
-        if form["items"].is_object() {
-            self.places_of(name, &format!("{path}[]"), &form["items"], places);
-        }
+        places.pop().filter(|_| places.is_empty()).cloned()
     }
 
     fn required(&mut self, place: &Place<'_>, schema: &'s Value) {

@@ -6,16 +6,15 @@ use std::sync::LazyLock;
 use model::nearest;
 use model::resource::schema::schema_of;
 use model::resource::{Kind, Resource};
-use serde_json::Value;
 
-use crate::form::{FormError, fit};
+use crate::form::{FormError, KindSchema, fit};
 use crate::tree::{Content, Node};
 
 /// A kind in one of its versions, and its form.
 struct KnownForm {
     kind: Kind,
     api_version: &'static str,
-    schema: Value,
+    schema: KindSchema,
 }
 
 /// Generated once: generating a schema takes longer than reading a small file.
@@ -24,7 +23,8 @@ static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
         .into_iter()
         .flat_map(|kind| kind.api_versions().iter().map(move |version| (kind, *version)));
     let forms = versions.filter_map(|(kind, api_version)| {
-        schema_of(api_version, kind).map(|schema| KnownForm { kind, api_version, schema })
+        let schema = KindSchema::new(schema_of(api_version, kind)?);
+        Some(KnownForm { kind, api_version, schema })
     });
     forms.collect()
 });

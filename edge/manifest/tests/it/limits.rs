@@ -61,6 +61,16 @@ fn diagnostics_above_the_limit_are_counted() {
     );
 }
 
+/// With a suggestion for each, which nobody sees, a megabyte of such fields took half a minute.
+#[test]
+fn a_hundred_thousand_unknown_fields_are_only_counted() {
+    let fields: String = (0..100_000).map(|i| format!("  unknown{i}: 1\n")).collect();
+    let manifests = manifest::parse("shop.yaml", &service(&fields));
+    assert_eq!(manifests.diagnostics_left_out, 100_000 - DIAGNOSTICS_MAX);
+    let last = &manifests.diagnostics[DIAGNOSTICS_MAX - 1];
+    assert!(last.text.starts_with("unknown field \"unknown99\""), "{last}");
+}
+
 #[test]
 fn a_very_long_line_is_reported_but_not_shown() {
     let text = diagnostics_of(&format!(
