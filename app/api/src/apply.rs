@@ -1,9 +1,10 @@
 //! Changes: apply, delete, hold at a size, pause, protect, and the reverse of each.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use manifest::{Diagnostic, Manifests};
+use manifest::{DIAGNOSTICS_MAX, Diagnostic, Manifests};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::resource::check::Severity;
@@ -36,7 +37,7 @@ pub(crate) async fn apply(
     body: &str,
     mode: Mode,
 ) -> Result<v1::Applied, Failure> {
-    let resources = read(state, media, body)?;
+    let resources = read(state, media, body).await?;
     let applied = state
         .query(move |handle| {
             certificates::check(&handle.changed(&resources))?;
@@ -71,26 +72,37 @@ fn item(applied: &Applied) -> v1::AppliedItem {
 }
 
 /// The resources in a body: YAML documents, one JSON resource, or a JSON list of them, bare or under `items`.
-pub(crate) fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
-    let mut parts: Vec<Manifests> = match media {
-        Media::Yaml => vec![manifest::parse("the request", body)],
-        Media::Json => match serde_json::from_str(body) {
-            Ok(value) => items_of(value)
-                .map_or_else(|| vec![manifest::parse("the request", body)], |list| parse_each(&list)),
-            Err(error) => {
-                return Err(Failure::bad_request(format!("could not read the body as JSON: {error}")));
-            }
-        },
+///
+/// They are parsed on a blocking thread: a body of the longest size takes long enough to delay other requests.
+pub(crate) async fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
+    let (folder, body) = (state.folder().to_owned(), body.to_owned());
+    state.query(move |_| parse(&folder, media, &body)).await
+}
+
+fn parse(folder: &Path, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
+    let items = match media {
+        Media::Yaml => None,
+        Media::Json => items_of(
+            serde_json::from_str(body)
+                .map_err(|error| Failure::bad_request(format!("could not read the body as JSON: {error}")))?,
+        ),
+    };
+    let parts: Box<dyn Iterator<Item = Manifests>> = match &items {
+        Some(items) => Box::new(items.iter().enumerate().map(parse_item)),
+        None => Box::new(std::iter::once_with(|| manifest::parse("the request", body))),
     };
     let mut problems = Vec::new();
     let mut resources = Vec::new();
-    for part in &mut parts {
-        if let Err(error) = part.resolve_paths(state.folder()) {
+    for mut part in parts {
+        if let Err(error) = part.resolve_paths(folder) {
             return Err(Failure::bad_request(error.to_string()));
         }
         let wrong = part.diagnostics.iter().filter(|found| found.severity == Severity::Error);
         problems.extend(wrong.map(problem));
         resources.extend(part.resources().cloned());
+        if problems.len() >= DIAGNOSTICS_MAX {
+            break;
+        }
     }
     match (problems.first(), resources.is_empty()) {
         (Some(first), _) => {
@@ -115,9 +127,8 @@ fn items_of(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-fn parse_each(list: &[Value]) -> Vec<Manifests> {
-    let parse = |(i, item): (usize, &Value)| manifest::parse(&format!("items[{i}]"), &item.to_string());
-    list.iter().enumerate().map(parse).collect()
+fn parse_item((index, item): (usize, &Value)) -> Manifests {
+    manifest::parse(&format!("items[{index}]"), &item.to_string())
 }
 
 fn problem(found: &Diagnostic) -> v1::Problem {

@@ -3,8 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, Query};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
@@ -40,13 +40,22 @@ pub(crate) struct WatchParams {
     pub(crate) watch: bool,
 }
 
+/// The longest body: a thousand services of 1 KiB.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
 /// The body of a request, or why it could not be received.
 pub(crate) type Body = Result<Bytes, BytesRejection>;
 
 /// The bytes of a body.
 pub(crate) fn body_bytes(body: Body) -> Result<Bytes, Failure> {
     body.map_err(|error| {
-        Failure::new(error.status(), Code::NotUnderstood, format!("could not read the body: {error}"))
+        let status = error.status();
+        let sentence = if status == StatusCode::PAYLOAD_TOO_LARGE {
+            format!("could not read the body: it has more than {BODY_BYTES_MAX} bytes; send the resources in several parts")
+        } else {
+            format!("could not read the body: {error}")
+        };
+        Failure::new(status, Code::NotUnderstood, sentence)
     })
 }
 

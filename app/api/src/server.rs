@@ -20,6 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use crate::failure::{Code, Failure};
+use crate::request::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::{origin, routes, v1};
 
@@ -32,9 +33,6 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client may leave a response unread once all socket buffers are full. Without this limit, clients that never read would
 /// occupy all connections.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The longest body: a thousand services of 1 KiB. The command line applies more in several requests.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a client may take to send the headers of a request, and keep a connection idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

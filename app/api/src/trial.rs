@@ -38,7 +38,7 @@ struct Comparison {
 
 /// Evaluates the declarations in `body` without storing them.
 pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1::Trials, Failure> {
-    let resources = apply::read(state, media, body)?;
+    let resources = apply::read(state, media, body).await?;
     let permit = state.open_replay()?;
     state
         .query(move |handle| {

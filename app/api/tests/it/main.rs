@@ -308,6 +308,12 @@ async fn invalid_requests_are_refused_with_a_code_and_a_sentence() {
         let sentence = failure["error"].as_str().unwrap();
         assert!(sentence.len() > 20 && !sentence.ends_with('.'), "{sentence}");
     }
+    let ones = world.send(Method::POST, "/v1/apply", &json!(vec![1; 100_000])).await.json();
+    assert_eq!(ones["problems"].as_array().unwrap().len(), 100, "no more are listed of a body");
+    let large = world.send(Method::POST, "/v1/apply", &json!("x".repeat(1024 * 1024))).await.json();
+    let sentence =
+        "could not read the body: it has more than 1048576 bytes; send the resources in several parts";
+    assert_eq!(large["error"], sentence);
     world.end().await;
 }
 
