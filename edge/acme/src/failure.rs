@@ -9,7 +9,7 @@ use model::resource::{Acme, AcmeChallenge};
 /// The most characters of an authority's reasons: they come from outside, and are shown in one line.
 const REASON_LEN_MAX: usize = 400;
 
-/// Why no certificate was issued. An earlier one stays in use.
+/// Why no certificate was issued that can be used for long. An earlier one stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A file of certificates cannot be used.
@@ -79,6 +79,15 @@ pub enum Failure {
         directory: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// A certificate was issued and is in use, but is due for renewal already.
+    #[error(
+        "the certificate that {directory} has just issued is already due for renewal; check the clock of this machine, and for how \
+         long the authority issues certificates"
+    )]
+    DueAtOnce {
+        /// Its URL.
+        directory: String,
     },
     /// The whole order took too long.
     #[error("{directory} did not issue the certificate within {seconds} s")]

@@ -207,6 +207,7 @@ impl Task {
         validity(&kept).ok().map(|validity| schedule::renewal(validity, before))
     }
 
+    /// Orders a certificate. Fails for one that is due for renewal already: without a pause, it would be ordered again and again.
     async fn renew(&self) -> Result<(), Failure> {
         let folder = &self.inner.folder;
         os::create_secret_folder(folder)
@@ -220,7 +221,10 @@ impl Task {
             directory = self.acme.directory.as_str(),
             "certificate_issued"
         );
-        Ok(())
+        match self.renewal() {
+            Some(renewal) if renewal > os::wall() => Ok(()),
+            Some(_) | None => Err(Failure::DueAtOnce { directory: self.acme.directory.to_string() }),
+        }
     }
 
     async fn wait(&self, failures: u32, error: &Failure) {

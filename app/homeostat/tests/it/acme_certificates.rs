@@ -103,6 +103,22 @@ fn a_certificate_is_issued_presented_and_renewed_and_its_key_is_private() {
     }
 }
 
+#[test]
+fn a_certificate_that_is_due_for_renewal_as_soon_as_it_is_issued_is_not_ordered_in_a_loop() {
+    let mut instance = Instance::new();
+    let port = ports::free();
+    let plan = AuthorityConfig { seconds: 1, ..AuthorityConfig::new(port, ports::free()) };
+    plan.prepare(&instance);
+    let acme = format!("{{directory: \"{}\", hosts: [shop.example.com], caFile: ca.pem}}", plan.directory());
+    let expose = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{acme: {acme}}}}}\n");
+    let manifest = instance.write_service("web", &expose);
+    let _authority = plan.start(&instance);
+    instance.up(&["-f", text(&manifest)]);
+    let why = wait_for(&instance, "service", "web", "NotRenewed");
+    assert!(why.contains("is already due for renewal; check the clock of this machine"), "{why}");
+    instance.end(Signal::INT);
+}
+
 /// The second line of each private key in PEM, and the private key of each account.
 fn secrets(kept: &[(String, u32, Vec<u8>)]) -> Vec<String> {
     let secrets: Vec<String> = kept
