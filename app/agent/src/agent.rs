@@ -251,3 +251,6 @@ fn detail(replica: &KnownReplica) -> ReplicaDetail {
         probe_note: replica.probe_note.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

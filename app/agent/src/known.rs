@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use model::action::{Admission, Refusal};
+use model::action::{Action, ActionKind, Admission, Refusal};
 use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Observed, ReplicaState};
 use model::name::ServiceName;
@@ -89,14 +89,12 @@ impl Health {
 }
 
 impl KnownNode {
-    /// Records that an action was received.
-    pub(crate) fn receive(&mut self, action: ActionId) {
-        self.latest = self.latest.max(action);
-    }
-
-    /// Records that a start is in progress.
-    pub(crate) fn begin_start(&mut self, action: ActionId) {
-        self.starting.insert(action);
+    /// Records that an action was received. From now on a start is in progress: at no moment is its effect said to be visible before.
+    pub(crate) fn receive(&mut self, action: &Action) {
+        self.latest = self.latest.max(action.id);
+        if matches!(action.kind, ActionKind::Start { .. }) {
+            self.starting.insert(action.id);
+        }
     }
 
     /// Records that a start is no longer in progress.

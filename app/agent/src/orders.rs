@@ -9,7 +9,7 @@ use model::input::{Declared, Input};
 use model::name::ServiceName;
 use model::resource::ListenAddress;
 use orchestrator::Order;
-use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
+use platform::{AllotRequest, Life, LifeState, StartRequest, Started, StopRequest};
 
 use crate::known::KnownReplica;
 use crate::shared::Shared;
@@ -29,11 +29,10 @@ pub(crate) fn run(shared: &Arc<Shared>, orders: &Receiver<Order>) {
 }
 
 fn carry_out(shared: &Arc<Shared>, action: Action) {
-    shared.known().receive(action.id);
+    shared.known().receive(&action);
     let id = action.id;
     match action.kind {
         ActionKind::Start { replica, incarnation, declared, admission } => {
-            shared.known().begin_start(id);
             let request = StartRequest { action: id, replica, incarnation, declared };
             shared.spawn(shared.starts.track_future(start(Arc::clone(shared), request, admission)));
         }
@@ -75,23 +74,17 @@ fn report_admission(shared: &Shared, id: ActionId, outcome: Outcome, service: &S
 }
 
 async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission) {
-    let (id, declared) = (request.action, Arc::clone(&request.declared));
+    let (id, replica, declared) = (request.action, request.replica.clone(), Arc::clone(&request.declared));
+    let mut ends = shared.platform.events();
     let Started { outcome, life } = shared.platform.start(request).await;
-    if let (Outcome::Applied, Some(life)) = (&outcome, life) {
-        let (replica, incarnation) = (life.replica.clone(), life.incarnation);
-        let is_new = {
-            let mut node = shared.known();
-            let versions = Arc::clone(&node.versions);
-            let replicas = &mut node.service(&replica.service).replicas;
-            let is_new =
-                replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
-            if is_new
-                && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::found(life, &versions))
-            {
-                old.probing.cancel();
-            }
-            is_new
-        };
+    // A repeated order may be about a life that is over.
+    let running =
+        life.filter(|life| outcome == Outcome::Applied && !matches!(life.state, LifeState::Exited(_)));
+    if let Some(life) = running {
+        let incarnation = life.incarnation;
+        let is_new = insert(&shared, life);
+        // It may have ended before it was known here: then its end was reported, and nothing else would remove it from the traffic.
+        reports::report_ends_of(&shared, &replica, &mut ends);
         // A repeated order does not admit the replica again: later orders may have changed its admission.
         if is_new {
             admit(&shared, id, &replica, incarnation, &declared, admission);
@@ -101,16 +94,25 @@ async fn start(shared: Arc<Shared>, request: StartRequest, admission: Admission)
     report_outcome(&shared, id, outcome);
 }
 
+/// Adds a life that was started; returns whether it was not known.
+fn insert(shared: &Shared, life: Life) -> bool {
+    let mut node = shared.known();
+    let found = KnownReplica::found(life, &node.versions);
+    let (replica, incarnation) = (&found.life.replica, found.life.incarnation);
+    let (ordinal, replicas) = (replica.ordinal, &mut node.service(&replica.service).replicas);
+    let is_new = replicas.get(&ordinal).is_none_or(|known| known.life.incarnation != incarnation);
+    if is_new && let Some(old) = replicas.insert(ordinal, found) {
+        old.probing.cancel();
+    }
+    is_new
+}
+
 /// Stops a replica. Reports its end before the outcome of the action; a second report of the same end does no harm.
 async fn stop(shared: Arc<Shared>, request: StopRequest) {
     let (id, replica) = (request.action, request.replica.clone());
     let mut ends = shared.platform.events();
     let outcome = shared.platform.stop(request).await;
-    while let Ok(Event::Ended(life)) = ends.try_recv() {
-        if life.replica == replica {
-            reports::report_end(&shared, &life);
-        }
-    }
+    reports::report_ends_of(&shared, &replica, &mut ends);
     report_outcome(&shared, id, outcome);
 }
 

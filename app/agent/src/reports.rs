@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::identity::ReplicaId;
 use model::input::{Allotted, Input, Report};
 use platform::{Event, Life, LifeState};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::known::{Health, KnownReplica};
+use crate::known::{Health, KnownNode, KnownReplica};
 use crate::shared::Shared;
 use crate::{routes, routing};
 
@@ -20,7 +22,7 @@ const INVENTORY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Starts the tasks that send these reports.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    shared.spawn(watch_ends(Arc::clone(shared)));
+    shared.spawn(watch_ends(Arc::clone(shared), shared.platform.events()));
     shared.spawn(watch_usage(Arc::clone(shared)));
     shared.spawn(watch_inventory(Arc::clone(shared)));
 }
@@ -33,14 +35,24 @@ pub(crate) fn ticker(period: Duration) -> Interval {
 }
 
 /// Reports ends of replicas as they happen.
-async fn watch_ends(shared: Arc<Shared>) {
-    let mut events = shared.platform.events();
+async fn watch_ends(shared: Arc<Shared>, mut events: Receiver<Event>) {
     loop {
         match events.recv().await {
             Ok(Event::Ended(life)) => report_end(&shared, &life),
             // Some ends were missed: the inventory includes them.
             Err(RecvError::Lagged(_)) => report_inventory(Arc::clone(&shared)).await,
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Reports those ends of a replica that were sent since `ends` was subscribed. A second report of the same end does no harm.
+pub(crate) fn report_ends_of(shared: &Shared, replica: &ReplicaId, ends: &mut Receiver<Event>) {
+    loop {
+        match ends.try_recv() {
+            Ok(Event::Ended(life)) if life.replica == *replica => report_end(shared, &life),
+            Ok(Event::Ended(_)) | Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return,
         }
     }
 }
@@ -83,6 +95,8 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
             return;
         }
     };
+    let missed = missed_ends(&shared.known(), &lives);
+    missed.iter().for_each(|life| report_end(&shared, life));
     let allotted: Vec<Allotted> = lives.iter().filter_map(allotted).collect();
     let mut node = shared.known();
     let versions = Arc::clone(&node.versions);
@@ -119,6 +133,17 @@ pub(crate) async fn report_inventory(shared: Arc<Shared>) {
     if !allotted.is_empty() {
         shared.report(Input::Report(Report::Allotted(allotted)));
     }
+}
+
+/// The ended lives that the agent does not know to have ended: their events were lost.
+fn missed_ends(node: &KnownNode, lives: &[Life]) -> Vec<Life> {
+    let is_missed = |life: &&Life| {
+        let known =
+            node.services.get(&life.replica.service).and_then(|it| it.replicas.get(&life.replica.ordinal));
+        matches!(life.state, LifeState::Exited(_))
+            && known.is_some_and(|known| known.life.incarnation == life.incarnation)
+    };
+    lives.iter().filter(is_missed).cloned().collect()
 }
 
 /// The resource limits of a running life, if they are known.
