@@ -114,6 +114,16 @@ impl KnownNode {
         self.services.entry(name.clone()).or_default()
     }
 
+    /// Forgets a service of which nothing is left on this node: the names of services that come and go would fill the memory.
+    pub(crate) fn forget_if_unused(&mut self, name: &ServiceName) {
+        let is_unused = |service: &KnownService| {
+            service.exposed.is_none() && service.routed.is_none() && service.replicas.is_empty()
+        };
+        if self.services.get(name).is_some_and(is_unused) {
+            self.services.remove(name);
+        }
+    }
+
     pub(crate) fn replica(&mut self, replica: &ReplicaId) -> Option<&mut KnownReplica> {
         self.services.get_mut(&replica.service)?.replicas.get_mut(&replica.ordinal)
     }

@@ -171,6 +171,7 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
         // The proxy still has the previous route.
         service.exposed = before;
     }
+    node.forget_if_unused(name);
     // The service may have released an address that routes wait for.
     routes::retry(shared, &mut node);
     outcome

@@ -71,6 +71,7 @@ pub(crate) fn report_end(shared: &Shared, life: &Life) {
             routing::update_route(shared, &life.replica.service, service);
             routes::remove_if_unused(&shared.table, &mut node, &life.replica.service);
         }
+        node.forget_if_unused(&life.replica.service);
         life.observed(Health::UNKNOWN.state())
     };
     shared.report(Input::Report(Report::Replica(observed)));

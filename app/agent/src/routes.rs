@@ -52,7 +52,10 @@ pub(crate) fn set_routes(shared: &Shared, routing: Arc<Routing>) {
     }
     node.routes.routing = routing;
     let names: Vec<ServiceName> = node.services.keys().cloned().collect();
-    names.iter().for_each(|name| remove_if_unused(&shared.table, node, name));
+    for name in names {
+        remove_if_unused(&shared.table, node, &name);
+        node.forget_if_unused(&name);
+    }
 }
 
 /// Tries again to listen where that has failed.

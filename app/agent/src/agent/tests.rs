@@ -188,3 +188,21 @@ async fn a_replica_whose_end_was_missed_leaves_the_traffic_with_the_next_invento
     assert_eq!(node.agent.details(), []);
     node.end().await;
 }
+
+#[tokio::test]
+async fn services_that_are_gone_leave_nothing_behind() {
+    let mut node = Node::begin(ShortLived::new(true));
+    for service in ["shop", "cart", "web"] {
+        node.start_replica(service).await;
+        node.act(ActionKind::Conceal(ServiceName::parse(service).unwrap())).await;
+    }
+    let names = || node.agent.shared.known().services.keys().cloned().collect::<Vec<_>>();
+    let forgotten = async {
+        while !names().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let result = tokio::time::timeout(DEADLINE, forgotten).await;
+    assert!(result.is_ok(), "{:?} are still known", names());
+    node.end().await;
+}
