@@ -3,7 +3,7 @@
 //! They are not sums over replicas: a request can fail because there is no replica, and one that fails at a replica can succeed when
 //! it is retried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ impl Rates {
         now: Time,
         reading: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone,
     ) {
-        self.by_name.retain(|name, _| reading.clone().any(|(present, _)| present == name));
+        let present: BTreeSet<&Arc<str>> = reading.clone().map(|(name, _)| name).collect();
+        self.by_name.retain(|name, _| present.contains(name));
         for (name, count) in reading {
             self.by_name.entry(Arc::clone(name)).or_default().push(now, count);
         }

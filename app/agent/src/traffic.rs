@@ -166,17 +166,13 @@ fn read_traffic(shared: &Shared, last: &mut LastReports, all: Vec<ServiceTraffic
 
 /// Reports the counters of one service immediately, so that a drained replica is stopped without waiting for the next tick.
 pub(crate) fn report_service(shared: &Shared, name: &ServiceName) {
-    let all = shared.table.traffic();
+    let Some(traffic) = shared.table.traffic_of(name.as_str()) else { return };
     let mut external = ExternalRequests::default();
-    let samples: Vec<Traffic> = all
-        .iter()
-        .filter(|service| *service.service == *name.as_str())
-        .flat_map(|service| &service.endpoints)
-        .map(|endpoint| Traffic {
-            in_flight: endpoint.in_flight + external.in_flight(shared, name, endpoint),
-            ..sample(name.clone(), endpoint, &Histogram::default())
-        })
-        .collect();
+    let sample_of = |endpoint: &EndpointTraffic| Traffic {
+        in_flight: endpoint.in_flight + external.in_flight(shared, name, endpoint),
+        ..sample(name.clone(), endpoint, &Histogram::default())
+    };
+    let samples: Vec<Traffic> = traffic.endpoints.iter().map(sample_of).collect();
     if !samples.is_empty() {
         shared.report(Input::Report(Report::Traffic(samples)));
     }

@@ -250,6 +250,13 @@ impl Table {
         services.iter().map(|service| service.traffic()).collect()
     }
 
+    /// The counters of one service, as in [`traffic`](Self::traffic); `None` for an unknown one.
+    #[must_use]
+    pub fn traffic_of(&self, service: &str) -> Option<ServiceTraffic> {
+        let service = self.service(service).filter(|service| service.router.is_none())?;
+        Some(service.traffic())
+    }
+
     /// The counters of all routes, listener by listener.
     #[must_use]
     pub fn route_traffic(&self) -> Vec<RouteTraffic> {
