@@ -182,19 +182,13 @@ enum HandoverOutcome {
 
 async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> HandoverOutcome {
     tracing::info!(pid = successor.pid(), "handing_over");
-    let sent = match frontend.handover() {
-        Ok(handover) => successor.send(&handover).await.context("could not send the handover"),
-        Err(error) => Err(error),
+    let serving = async {
+        successor.send(&frontend.handover()?).await.context("could not send the handover")?;
+        anyhow::Ok(successor.wait_until_serving().await?)
     };
-    if let Err(error) = sent {
-        return HandoverOutcome::Failed(error);
-    }
-    // Both are cancel safe: after a signal the successor is not waited for any more.
+    // Both are cancel safe: after a signal the successor is not waited for any more, even one that does not read what it is sent.
     tokio::select! {
-        serving = successor.wait_until_serving() => match serving {
-            Ok(()) => HandoverOutcome::Completed,
-            Err(error) => HandoverOutcome::Failed(error.into()),
-        },
+        result = serving => result.map_or_else(HandoverOutcome::Failed, |()| HandoverOutcome::Completed),
         signal = signals.next() => {
             let replicas = "left to the successor";
             tracing::warn!(signal = name_of(signal), replicas, "stopping_during_handover");

@@ -184,6 +184,31 @@ fn a_successor_that_dies_after_the_handover_leaves_the_predecessor_serving() {
 }
 
 #[test]
+fn a_signal_ends_a_process_whose_successor_does_not_read() {
+    /// Their sockets are more than a Unix socket queues.
+    const SERVICES: usize = 500;
+    let mut instance = Instance::new();
+    let service = |n| {
+        format!(
+            "---\napiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec:\n  run: {{command: [x]}}\n  \
+             ports: [{{name: http}}]\n  scale: {{replicas: 0}}\n  expose: {{listen: \"127.0.0.1:0\", port: http}}\n"
+        )
+    };
+    let manifest = instance.write("many.yaml", &(0..SERVICES).map(service).collect::<String>());
+    instance.up(&["-f", text(&manifest)]);
+    wait_until("all services are exposed", || {
+        (instance.log().matches(" exposed ").count() == SERVICES).then_some(())
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let data = instance.path("data");
+    let connected = succession::Predecessor::connect(&data, std::time::Duration::ZERO);
+    let silent = runtime.block_on(connected).expect("the predecessor accepts connections");
+    wait_until("it hands over", || instance.log().contains("handing_over").then_some(()));
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+    drop(silent);
+}
+
+#[test]
 fn a_takeover_without_a_predecessor_is_a_start_and_a_second_process_is_refused() {
     let (mut instance, address) = served();
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
