@@ -135,12 +135,13 @@ impl Driver {
         self.tracked_lives().iter().map(|tracked| tracked.life()).collect()
     }
 
-    /// Forgets the places whose last life ended long ago, so that their number is bounded. The next driver removes their records.
+    /// Forgets the places that were never filled, since their start failed, and those whose last life ended long ago, so that their number
+    /// is bounded. The next driver removes their records.
     ///
     /// A place that an action is using stays: places are only handed out under the same lock.
     fn forget_obsolete(&self) {
         self.places().retain(|_, place| {
-            Arc::strong_count(place) > 1 || !place.last().is_some_and(|last| last.is_obsolete())
+            Arc::strong_count(place) > 1 || place.last().is_some_and(|last| !last.is_obsolete())
         });
     }
 

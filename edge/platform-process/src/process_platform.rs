@@ -261,3 +261,43 @@ impl Platform for ProcessPlatform {
 fn scope(data: &std::path::Path) -> String {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal};
+    use model::input::Declared;
+    use model::name::ServiceName;
+
+    use super::*;
+
+    /// A request to start a program that does not exist.
+    fn missing_program(sequence: u64) -> StartRequest {
+        let name = ServiceName::parse(&format!("shop-{sequence}")).unwrap();
+        let spec = serde_json::json!({"run": {"command": ["/no/such/program"]}});
+        let spec = serde_json::from_value(spec).unwrap();
+        let (revision, generation, autoscaler) = (Generation(1), Generation(1), None);
+        StartRequest {
+            action: ActionId { epoch: Epoch(1), sequence },
+            replica: ReplicaId { service: name.clone(), ordinal: Ordinal(0) },
+            incarnation: Incarnation(1),
+            declared: Arc::new(Declared { name, revision, generation, spec, autoscaler }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_whose_start_failed_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { cgroups: CgroupUse::Never, ..Settings::new(folder.path(), folder.path()) };
+        let platform = ProcessPlatform::open(settings).unwrap();
+        for sequence in 1..=3 {
+            let started = platform.start(missing_program(sequence)).await;
+            assert!(matches!(started.outcome, Outcome::Failed(_)), "{started:?}");
+        }
+        assert_eq!(platform.inventory().await.unwrap(), []);
+        let known = (1..=3).filter(|n| platform.driver.known_place(&missing_program(*n).replica).is_some());
+        assert_eq!(known.count(), 0);
+        platform.close().await;
+    }
+}
