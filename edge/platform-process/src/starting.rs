@@ -82,11 +82,7 @@ fn begin_with_ports(
     let context = ExecContext::of(&spec.run, replica, &token, &ports.numbers, &driver.settings)?;
     let log = log::open_for_writing(&driver.settings.logs(), replica)
         .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
-    let cell = driver.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, driver));
-    let cell = cell.map_err(|error| {
-        Cause::new(FailureKind::Other, format!("its control group could not be created ({error})"))
-    })?;
-    let (cell, fork_thread) = cell.unzip();
+    let (cell, fork_thread) = limited_cell(driver, &cell_name(replica, &token), &spec.resources)?.unzip();
     let record = Record::begin(NewLife {
         replica: replica.clone(),
         incarnation: request.incarnation,
@@ -102,6 +98,28 @@ fn begin_with_ports(
     });
     let fork_thread = fork_thread.flatten();
     launch(driver, record, Program { command: spec.run.command.clone(), log, ports, fork_thread })
+}
+
+/// A cell with the limits of a life; after a failure it does not stay.
+fn limited_cell(
+    driver: &Arc<Driver>,
+    name: &str,
+    resources: &Resources,
+) -> Result<Option<(Cell, Option<ForkThread>)>, Cause> {
+    let made = driver.cgroups.cell(name).map_err(|error| {
+        Cause::new(FailureKind::Other, format!("its control group could not be created ({error})"))
+    })?;
+    let Some((cell, fork_thread)) = made else { return Ok(None) };
+    match cell.limit(&limits(resources, driver)) {
+        Ok(()) => Ok(Some((cell, fork_thread))),
+        Err(error) => {
+            // Its thread ends, and leaves the cell a moment later.
+            drop(fork_thread);
+            ending::remove_cell(driver, cell);
+            let why = format!("its control group does not accept the limits ({error})");
+            Err(Cause::new(FailureKind::Other, why))
+        }
+    }
 }
 
 /// The program to execute, and its resources.

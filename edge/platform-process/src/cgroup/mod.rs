@@ -100,26 +100,19 @@ impl Cgroups {
         none_left
     }
 
-    /// Creates a cell for a life, or takes a spare one, which has a [`ForkThread`]; `None` without control groups.
-    pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<ForkThread>)>> {
+    /// Creates a cell for a life, without limits, or takes a spare one, which has a [`ForkThread`]; `None` without control groups.
+    pub(crate) fn cell(&self, name: &str) -> io::Result<Option<(Cell, Option<ForkThread>)>> {
         if self.hierarchies.is_empty() {
             return Ok(None);
         }
         let spare = self.spares().pop();
-        let (mut cell, fork_thread) = match spare.map(SpareCell::into_parts) {
-            Some((cell, fork_thread)) => (cell, Some(fork_thread)),
+        Ok(Some(match spare.map(SpareCell::into_parts) {
+            Some((mut cell, fork_thread)) => {
+                cell.rename(name);
+                (cell, Some(fork_thread))
+            }
             None => (Cell::make(&self.hierarchies, name)?, None),
-        };
-        if fork_thread.is_some() {
-            cell.rename(name);
-        }
-        if let Err(error) = cell.limit(limits) {
-            drop(fork_thread);
-            // The first error is more useful than one of the cleanup.
-            let _ = cell.remove();
-            return Err(error);
-        }
-        Ok(Some((cell, fork_thread)))
+        }))
     }
 
     /// Whether lives get cells here.
