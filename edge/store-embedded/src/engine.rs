@@ -89,6 +89,10 @@ impl Engine {
             return Err(ReadError::Stopped { what: what(), place: self.place.clone() });
         }
         self.with_database(read).map_err(|cause| {
+            // The engine refuses all work after a failure, whatever the disk does then.
+            if matches!(cause, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                self.close();
+            }
             let (what, place) = (what(), self.place.clone());
             match &cause {
                 redb::Error::Corrupted(_) => ReadError::Damaged { what, place, source: Arc::new(cause) },
@@ -138,7 +142,7 @@ impl Engine {
         stage: Stage,
         batches_before: u64,
     ) -> Result<Batch, WriteError> {
-        *self.database.write().expect("no writer of the slot panics") = None;
+        self.close();
         match stage {
             Stage::Prepared => Err(self.not_applied(cause)),
             Stage::Committing(batch) => match self.batches_on_disk() {
@@ -151,6 +155,11 @@ impl Engine {
                 }
             },
         }
+    }
+
+    /// Closes the database, which is reopened on next use.
+    fn close(&self) {
+        *self.database.write().expect("no writer of the slot panics") = None;
     }
 
     /// The number of batches that are certainly on the disk; `None` when it cannot be determined.

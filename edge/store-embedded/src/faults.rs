@@ -305,6 +305,25 @@ fn a_disk_that_became_read_only_is_reported_as_such() {
 }
 
 #[test]
+fn a_failed_read_does_not_keep_later_ones_from_succeeding() {
+    let disk = FaultyDisk::with_empty_store();
+    let store = disk.store();
+    write_pair(&store, 1).unwrap();
+    // More than the engine keeps in memory.
+    for n in 0..6 {
+        store.put(key(&format!("large/{n}")), Value::new(vec![n; 900_000]).unwrap()).unwrap();
+    }
+    disk.fail(|from_call| Fault::Dead { from_call }, 0);
+    assert!(matches!(store.list(&Prefix::root()), Err(ReadError::Failed { .. })));
+    assert!(matches!(store.list(&Prefix::root()), Err(ReadError::Failed { .. })), "it still does not answer");
+    disk.repair();
+    assert_eq!(pair_in(&store), 1);
+    assert_eq!(store.list(&Prefix::root()).unwrap().entries.len(), 9);
+    write_pair(&store, 2).unwrap();
+    assert_eq!(pair_in(&store), 2);
+}
+
+#[test]
 fn a_failed_sync_has_an_unknown_outcome_and_stops_the_store() {
     let disk = FaultyDisk::with_empty_store();
     let store = disk.store();
