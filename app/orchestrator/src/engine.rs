@@ -363,14 +363,22 @@ impl Engine {
         }
     }
 
-    /// Begins a new run in a new segment.
+    /// Begins a new run in a new segment. Until one has begun, the last one stays to be read, without further inputs.
     fn restart(&mut self, retry: &mut Option<Time>) {
         // A journal in a new data folder would have no store that belongs to it.
         let begun = self.journal.check_data_folder().map_err(StartError::from);
         let begun = begun.and_then(|()| Ok(Writer::begin(&self.config.journal)?));
         let renewed = begun.and_then(|journal| {
-            let last = std::mem::replace(&mut self.journal, journal);
-            self.begin_run().inspect_err(|_| std::mem::replace(&mut self.journal, last).abandon())
+            let control = ControlLoop::new(self.config.settings.clone());
+            let last = (
+                std::mem::replace(&mut self.journal, journal),
+                std::mem::replace(&mut self.control, control),
+            );
+            self.begin_run().inspect_err(|_| {
+                let (journal, control) = last;
+                std::mem::replace(&mut self.journal, journal).abandon();
+                self.control = control;
+            })
         });
         match renewed {
             Ok(()) => {
@@ -412,4 +420,79 @@ impl Engine {
 fn sentence(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::channel;
+
+    use journal::SEGMENTS_MAX;
+    use model::identity::{ActionId, Generation, Incarnation, Ordinal, ReplicaId};
+    use model::input::{Observed, ReplicaState};
+    use model::name::ServiceName;
+    use store::memory::MemoryStore;
+
+    use super::*;
+
+    /// Much longer than any wait should take: the test fails instead of hanging.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let clock = Clock::continued_after(Time::ZERO);
+        let begun = clock.time();
+        while !is_so() {
+            assert!(clock.time().since(begun) < DEADLINE, "{what} did not come");
+            // tidy: pause between looks
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_run_that_cannot_begin_leaves_the_last_state_to_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+        let (orders, _inbox) = channel();
+        let node = NodeName::parse("local").unwrap();
+        let handle = start(Config {
+            store: Arc::new(MemoryStore::default()),
+            journal: data.join("journal"),
+            history: HistoryConfig::in_folder(folder.path().join("history")),
+            node: node.clone(),
+            seed: 1,
+            settings: Settings::default(),
+            orders,
+        })
+        .unwrap();
+        let service = ServiceName::parse("shop").unwrap();
+        let (incarnation, generation) = (Incarnation(7), Generation(1));
+        let state = ReplicaState::Running { ready: true, live: true };
+        let replica = ReplicaId { service: service.clone(), ordinal: Ordinal(0) };
+        let replicas = vec![Observed { replica, incarnation, generation, state }];
+        let up_to = ActionId::default();
+        handle.report(Input::Report(Report::Inventory { node, up_to, replicas })).unwrap();
+        let running = || {
+            let name = service.clone();
+            let of_place = move |control: &ControlLoop, _| {
+                control.knowledge().place(&name, Ordinal(0)).map(|place| place.incarnation)
+            };
+            handle.query(of_place).unwrap()
+        };
+        wait_until("the replica", || running() == Some(incarnation));
+
+        // The oldest segment cannot be removed, which is the last thing that a new run does before it begins.
+        let segment = |number: usize| data.join(format!("journal/{number:010}.journal"));
+        fs::create_dir(segment(0)).unwrap();
+        (2..=SEGMENTS_MAX).for_each(|number| fs::write(segment(number), "").unwrap());
+        let is_why = |why: &str| handle.not_ready_reason().is_some_and(|reason| reason.contains(why));
+        fs::rename(&data, &elsewhere).unwrap();
+        wait_until("the loop is suspended", || is_why("was moved"));
+        fs::rename(&elsewhere, &data).unwrap();
+        wait_until("a run has failed to begin", || is_why("could not use the journal's folder"));
+        assert_eq!(running(), Some(incarnation));
+
+        fs::remove_dir(segment(0)).unwrap();
+        wait_until("the next run", || is_why("the list of running replicas"));
+        handle.stop();
+    }
 }
