@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::resource::{Probe, Probes};
+use model::resource::{Check, Probe, Probes};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -11,13 +11,28 @@ use crate::check::{Replica, run_check};
 use crate::failure::{CheckResult, Failure};
 use crate::thresholds::{ProbeKind, ProbeState};
 
-/// The most concurrent probes of this process; further ones are delayed.
+/// The most concurrent probes over connections of this process; further ones are delayed.
 ///
-/// A hundred replicas that are probed twice a second and take 50 ms to answer need 10. The rest is for replicas that hang until the
-/// timeout, and for the time after a restart when all are probed at once.
-const IN_FLIGHT_MAX: usize = 64;
+/// One that waits for an answer takes a descriptor and nothing else, so there may be many: replicas that hang until the timeout must not delay
+/// the probes of others. Half of the descriptors that are not reserved for clients.
+const CONNECTIONS_MAX: usize = 512;
 
-static IN_FLIGHT: Semaphore = Semaphore::const_new(IN_FLIGHT_MAX);
+/// The most concurrent probes by commands; further ones are delayed.
+///
+/// Each is a process. A hundred replicas that are probed twice a second and take 50 ms to answer need 10. The rest is for commands that hang
+/// until the timeout, and for the time after a restart when all are probed at once.
+const COMMANDS_MAX: usize = 64;
+
+static CONNECTIONS: Semaphore = Semaphore::const_new(CONNECTIONS_MAX);
+static COMMANDS: Semaphore = Semaphore::const_new(COMMANDS_MAX);
+
+/// The permits of a kind of check.
+fn permits(check: &Check) -> &'static Semaphore {
+    match check {
+        Check::Http(_) | Check::Tcp(_) | Check::Grpc(_) => &CONNECTIONS,
+        Check::Command(_) => &COMMANDS,
+    }
+}
 
 /// Probes one incarnation of a replica.
 #[derive(Debug)]
@@ -74,7 +89,7 @@ impl Prober {
         loop {
             ticker.tick().await;
             let result = {
-                let _permit = IN_FLIGHT.acquire().await.expect("nobody closes it");
+                let _permit = permits(&probe.check).acquire().await.expect("nobody closes it");
                 run_check(&self.replica, &probe.check, probe.timeout.into()).await
             };
             let (before, now) = {

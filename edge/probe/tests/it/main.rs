@@ -173,6 +173,27 @@ async fn a_probe_that_passes_does_not_hide_why_another_fails() {
 }
 
 #[tokio::test]
+async fn replicas_that_hang_do_not_delay_the_probes_of_others() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let probing: Vec<_> = (0..100)
+        .map(|_| {
+            let probes = serde_json::from_str(r#"{"readiness": {"http": {}, "timeout": "5m"}}"#).unwrap();
+            let prober = Prober { replica: replica(silent_port), probes };
+            tokio::spawn(async move { prober.run(|_| {}).await })
+        })
+        .collect();
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(silent.accept().await.unwrap());
+    }
+    let port = server(Arc::new(AtomicU16::new(200))).await;
+    let status = status_where(r#"{"readiness": {"http": {}}}"#, port, |status| status.ready).await;
+    assert_eq!(status.note, None);
+    probing.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_a_success() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
