@@ -297,7 +297,16 @@ impl Engine {
     }
 
     /// Steps the loop, and journals the input with the digest of its output.
+    ///
+    /// A report that is too long for the journal is dropped, as one that was lost: it must not suspend the loop, since it may be sent again.
     fn step(&mut self, input: &Input) -> Result<(), AppendError> {
+        let encoded = match self.journal.encode(input) {
+            Err(error) if matches!(input, Input::Report(_)) => {
+                tracing::warn!(%error, "report_dropped");
+                return Ok(());
+            }
+            encoded => encoded?,
+        };
         let now = self.clock.now();
         let mut out = Outbox::default();
         self.control.step(now, input, &mut out);
@@ -305,7 +314,7 @@ impl Engine {
         self.out.actions.append(&mut out.actions);
         self.out.events.append(&mut out.events);
         self.out.decisions.append(&mut out.decisions);
-        self.journal.append(now, input, digest)
+        self.journal.append(now, &encoded, digest)
     }
 
     /// Sends the actions to their executors and the events to watchers. The inputs that caused them are already on the disk.
@@ -425,18 +434,36 @@ fn sentence(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::sync::mpsc::channel;
 
     use journal::SEGMENTS_MAX;
     use model::identity::{ActionId, Generation, Incarnation, Ordinal, ReplicaId};
     use model::input::{Observed, ReplicaState};
+    use model::measure::{Labels, Measured, MeasurementResult, MetricKey, MetricSubject, Series};
     use model::name::ServiceName;
+    use model::quantity::Milli;
     use store::memory::MemoryStore;
 
     use super::*;
 
     /// Much longer than any wait should take: the test fails instead of hanging.
     const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// A loop with its data in `folder` and the node whose replicas it controls; its orders are lost.
+    fn started(folder: &Path) -> (Handle, NodeName) {
+        let node = NodeName::parse("local").unwrap();
+        let config = Config {
+            store: Arc::new(MemoryStore::default()),
+            journal: folder.join("journal"),
+            history: HistoryConfig::in_folder(folder.join("history")),
+            node: node.clone(),
+            seed: 1,
+            settings: Settings::default(),
+            orders: channel().0,
+        };
+        (start(config).unwrap(), node)
+    }
 
     fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         let clock = Clock::continued_after(Time::ZERO);
@@ -449,21 +476,32 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_is_too_long_for_the_journal_does_not_suspend_the_loop() {
+        let folder = tempfile::tempdir().unwrap();
+        let (handle, node) = started(folder.path());
+        let labels: Labels = [("page".into(), "x".repeat(17 << 20).into())].into();
+        let measured = Measured {
+            source: ServiceName::parse("shop").unwrap(),
+            key: MetricKey { metric: "hits".into(), subject: MetricSubject::External },
+            stale_after: Duration::from_secs(1),
+            result: MeasurementResult::Series(vec![Series { labels, value: Milli(1) }]),
+        };
+        let up_to = ActionId::default();
+        let inventory = Report::Inventory { node, up_to, replicas: Vec::new() };
+        for report in [inventory, Report::Measured(vec![measured])] {
+            handle.report(Input::Report(report)).unwrap();
+        }
+        // The answer comes after both reports were processed.
+        handle.query(|_, _| ()).unwrap();
+        assert_eq!(handle.not_ready_reason(), None);
+        handle.stop();
+    }
+
+    #[test]
     fn a_run_that_cannot_begin_leaves_the_last_state_to_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
-        let (orders, _inbox) = channel();
-        let node = NodeName::parse("local").unwrap();
-        let handle = start(Config {
-            store: Arc::new(MemoryStore::default()),
-            journal: data.join("journal"),
-            history: HistoryConfig::in_folder(folder.path().join("history")),
-            node: node.clone(),
-            seed: 1,
-            settings: Settings::default(),
-            orders,
-        })
-        .unwrap();
+        let (handle, node) = started(&data);
         let service = ServiceName::parse("shop").unwrap();
         let (incarnation, generation) = (Incarnation(7), Generation(1));
         let state = ReplicaState::Running { ready: true, live: true };

@@ -30,7 +30,7 @@ pub use history::{
 };
 pub use reader::{ReadError, Record, Segment, segments};
 pub use v1::{StoredLoad, StoredMemory, Unreadable};
-pub use writer::{AppendError, FolderError, OpenError, Writer};
+pub use writer::{AppendError, EncodedInput, FolderError, OpenError, Writer};
 
 /// The number of segments that are kept.
 ///

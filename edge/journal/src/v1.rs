@@ -251,9 +251,22 @@ struct StoredRestarts {
     not_before: u64,
 }
 
+/// The most bytes of a record before its input: three numbers of at most ten bytes each.
+pub(crate) const HEAD_BYTES_MAX: usize = 30;
+
+/// The bytes of an input within its [`Record`].
+pub(crate) fn encode(input: &input::Input) -> Vec<u8> {
+    postcard::to_allocvec(&Input::from(input)).expect("the stored form has nothing that postcard cannot hold")
+}
+
 impl Record {
-    pub(crate) fn new(now: Now, digest: u64, input: &input::Input) -> Self {
-        Self { time: now.time.as_millis(), wall: now.wall.as_millis(), digest, input: Input::from(input) }
+    /// The bytes of the record of an encoded input: its fields in their order.
+    pub(crate) fn encode(now: Now, digest: u64, input: &[u8]) -> Vec<u8> {
+        let head = (now.time.as_millis(), now.wall.as_millis(), digest);
+        let mut record = Vec::with_capacity(HEAD_BYTES_MAX + input.len());
+        record = postcard::to_extend(&head, record).expect("numbers have a form");
+        record.extend_from_slice(input);
+        record
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -27,6 +27,10 @@ pub struct Writer {
     written: u64,
 }
 
+/// An input as it is written to a segment.
+#[derive(Debug)]
+pub struct EncodedInput(Vec<u8>);
+
 /// A segment could not be created; older ones are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -71,22 +75,20 @@ pub enum FolderError {
     },
 }
 
-/// Records may not be on disk: this one, and all that were appended since the last sync.
-///
-/// Nothing that depends on them may be done, and nothing more may be appended to this segment.
+/// An input was not journaled, so nothing that depends on it may be done.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The record is longer than [`RECORD_BYTES_MAX`]; nothing was written of it.
+    /// The record would be longer than [`RECORD_BYTES_MAX`]; nothing was written of it, and others may follow.
     #[error(
         "could not append to the journal {path}: the record has {len} bytes, the limit is {RECORD_BYTES_MAX}"
     )]
     TooLong {
         /// The segment.
         path: PathBuf,
-        /// The length of the record's body, in bytes.
+        /// The length that its body may have, in bytes.
         len: usize,
     },
-    /// The file could not be written.
+    /// The file could not be written: none of the records since the last sync may be on disk, and nothing more may be appended to this segment.
     #[error("could not write the journal {path}; free some space, and Homeostat continues by itself")]
     Write {
         /// The segment.
@@ -157,14 +159,19 @@ impl Writer {
         drop(fs::remove_file(&self.path));
     }
 
-    /// Appends one input with the digest of the loop's output. It is on disk only after [`Self::sync`].
-    pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
-        let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
-            .expect("the stored form has nothing that postcard cannot hold");
-        if body.len() > RECORD_BYTES_MAX as usize {
-            return Err(AppendError::TooLong { path: self.path.clone(), len: body.len() });
+    /// Encodes an input, to be appended when the output of the loop is known. Fails if its record would be too long.
+    pub fn encode(&self, input: &Input) -> Result<EncodedInput, AppendError> {
+        let bytes = v1::encode(input);
+        let len = v1::HEAD_BYTES_MAX + bytes.len();
+        if len > RECORD_BYTES_MAX as usize {
+            return Err(AppendError::TooLong { path: self.path.clone(), len });
         }
-        frame::append(&mut self.buffer, &body);
+        Ok(EncodedInput(bytes))
+    }
+
+    /// Appends one input with the digest of the loop's output. It is on disk only after [`Self::sync`].
+    pub fn append(&mut self, now: Now, input: &EncodedInput, digest: u64) -> Result<(), AppendError> {
+        frame::append(&mut self.buffer, &v1::Record::encode(now, digest, &input.0));
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -253,7 +260,8 @@ mod tests {
         let whole =
             std::mem::replace(&mut writer.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
         let now = Now { time: Time::ZERO, wall: Wall::from_millis(0) };
-        writer.append(now, &Input::Woke, 1).unwrap();
+        let input = writer.encode(&Input::Woke).unwrap();
+        writer.append(now, &input, 1).unwrap();
         assert!(matches!(writer.sync(), Err(AppendError::Write { .. })));
 
         // The disk has free space again, and the writer is dropped.

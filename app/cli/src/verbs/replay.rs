@@ -251,6 +251,7 @@ mod tests {
         for ((second, digest), input) in (0..).zip(digests).zip(inputs) {
             let ms = 1_700_000_000_000 + second * 1000;
             let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(ms) };
+            let input = writer.encode(&input).unwrap();
             writer.append(now, &input, *digest).unwrap();
         }
         writer.sync().unwrap();

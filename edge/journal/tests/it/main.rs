@@ -336,7 +336,8 @@ fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {
     let mut records = Vec::new();
     for (i, input) in every_kind_of_input().into_iter().enumerate() {
         let (now, digest) = (now(i as u64), i as u64 * 3);
-        writer.append(now, &input, digest).unwrap();
+        let encoded = writer.encode(&input).unwrap();
+        writer.append(now, &encoded, digest).unwrap();
         records.push(Record { now, input, digest });
     }
     writer.sync().unwrap();
@@ -369,7 +370,8 @@ fn the_state_of_policies_survives_a_round_trip() {
         let input = Input::Remembered(Arc::new(memory));
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::begin(folder.path()).unwrap();
-        writer.append(now(0), &input, 0).unwrap();
+        let encoded = writer.encode(&input).unwrap();
+        writer.append(now(0), &encoded, 0).unwrap();
         writer.sync().unwrap();
         let (_, path) = segments(folder.path()).unwrap().pop().unwrap();
         let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
@@ -427,7 +429,8 @@ fn failed_starts_remove_no_segment() {
     let before = numbers(folder.path());
     for _ in 0..SEGMENTS_MAX {
         let mut writer = Writer::begin(folder.path()).unwrap();
-        writer.append(now(1), &Input::Woke, 1).unwrap();
+        let woke = writer.encode(&Input::Woke).unwrap();
+        writer.append(now(1), &woke, 1).unwrap();
         writer.abandon();
     }
     assert_eq!(numbers(folder.path()), before);
