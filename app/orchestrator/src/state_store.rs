@@ -379,9 +379,9 @@ pub(crate) fn declared(
     let mut autoscaler = service.autoscaler()?;
     for other in all.values() {
         let Resource::HorizontalPodAutoscaler(hpa) = &other.resource else { continue };
-        let spec = hpa.autoscaler()?;
-        if spec.service == *name {
-            autoscaler = Some(spec);
+        // The others are not converted: each service is declared with all autoscalers to search.
+        if hpa.target().name == name.as_str() {
+            autoscaler = Some(hpa.autoscaler()?);
         }
     }
     let (revision, generation) = (stored.revision, stored.generation);
