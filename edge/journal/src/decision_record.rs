@@ -140,13 +140,15 @@ impl DecisionRecord {
     }
 
     fn shorten(&mut self) {
-        let reductions: [fn(&mut Self); 5] = [
+        let reductions: [fn(&mut Self); 7] = [
             |it| it.sentences().for_each(|sentence| truncate(sentence, SENTENCE_MAX)),
             |it| it.prospects.clear(),
             |it| it.metrics.truncate(METRICS_MAX),
             |it| it.evidence.clear(),
-            // Names are bounded by the manifest; what is left fits.
             |it| it.sentences().for_each(|sentence| truncate(sentence, SENTENCE_MAX / 4)),
+            // A manifest does not bound the names of metrics.
+            |it| it.names().for_each(|name| truncate(name, SENTENCE_MAX / 4)),
+            |it| it.metrics.truncate(1),
         ];
         for reduce in reductions {
             if self.encoded().len() <= DECISION_BYTES_MAX {
@@ -159,6 +161,11 @@ impl DecisionRecord {
     /// The encoded record.
     pub fn encoded(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("postcard can hold numbers and texts")
+    }
+
+    /// The names of metrics, and their values as text.
+    fn names(&mut self) -> impl Iterator<Item = &mut String> {
+        self.metrics.iter_mut().flat_map(|metric| [&mut metric.name, &mut metric.current, &mut metric.target])
     }
 
     fn sentences(&mut self) -> impl Iterator<Item = &mut String> {

@@ -238,26 +238,25 @@ fn thirty_days_of_a_busy_service_are_within_fifty_megabytes() {
     assert!(changes >= 20, "it is no busy service: {changes}");
 }
 
-#[test]
-fn no_record_is_longer_than_two_kibibytes() {
+/// A decision with long sentences, on as many metrics with such names.
+fn lengthy(metrics: usize, name: &str) -> Decision {
     let long = || "a sentence that is very long ".repeat(40).into();
-    let decision = Decision {
+    let metric = |n| MetricVerdict {
+        name: format!("metric-{n}-{name}").into(),
+        current: "1".into(),
+        target: "2".into(),
+        ratio: Some(0.5),
+        proposal: Some(4),
+        samples: None,
+        note: long(),
+    };
+    Decision {
         service: shop(),
         at: Now::default(),
         desired: 4,
         previous: 3,
         policy: Policy::Hpa,
-        metrics: (0..30)
-            .map(|n| MetricVerdict {
-                name: format!("metric-{n}-{}", "x".repeat(60)).into(),
-                current: "1".into(),
-                target: "2".into(),
-                ratio: Some(0.5),
-                proposal: Some(4),
-                samples: None,
-                note: long(),
-            })
-            .collect(),
+        metrics: (0..metrics).map(metric).collect(),
         tolerance: None,
         limits: vec![Limit { name: "ScaleUpLimit", from: 5, to: 4, note: long() }; 4],
         evidence: Vec::new(),
@@ -265,10 +264,17 @@ fn no_record_is_longer_than_two_kibibytes() {
         guard: None,
         shadows: Vec::new(),
         summary: long(),
-    };
-    let record = DecisionRecord::new(&decision, &[], None);
-    assert!(record.encoded().len() <= DECISION_BYTES_MAX, "{} bytes", record.encoded().len());
-    assert!(record.summary.starts_with("a sentence") && !record.metrics.is_empty());
+    }
+}
+
+#[test]
+fn no_record_is_longer_than_two_kibibytes() {
+    let names = ["x".repeat(60), "x".repeat(4000), "\u{1f986}".repeat(1000)];
+    for (metrics, name) in [(30, &names[0]), (1, &names[1]), (30, &names[1]), (30, &names[2])] {
+        let record = DecisionRecord::new(&lengthy(metrics, name), &[], None);
+        assert!(record.encoded().len() <= DECISION_BYTES_MAX, "{} bytes", record.encoded().len());
+        assert!(record.summary.starts_with("a sentence") && record.metrics[0].name.starts_with("metric-0-"));
+    }
 }
 
 #[test]
