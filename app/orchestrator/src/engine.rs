@@ -458,6 +458,7 @@ mod tests {
             journal: folder.join("journal"),
             history: HistoryConfig::in_folder(folder.join("history")),
             node: node.clone(),
+            epoch_of_node: Epoch(0),
             seed: 1,
             settings: Settings::default(),
             orders: channel().0,
