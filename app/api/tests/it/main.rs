@@ -223,7 +223,7 @@ async fn a_watch_of_events_that_is_read_slowly_misses_none() {
     // 48 MB: three times what the connection and the server hold for a client that does not read.
     for n in 0..3000 {
         let message = format!("{n} {}", "x".repeat(16 * 1024));
-        world.handle.record_event(&shop, EventKind::Declared, message);
+        world.handle.record_event(&shop, None, EventKind::Declared, message);
     }
     for n in 0..3000 {
         let event = events.next().await.expect("the watch goes on");
@@ -242,7 +242,7 @@ async fn the_end_of_the_loop_ends_watches_and_deletes_nothing() {
     assert_eq!(services.next().await.unwrap()["type"], "added");
     world.handle.stop();
     // Makes watches look again.
-    world.handle.record_event(&ServiceName::parse("shop").unwrap(), EventKind::Declared, String::new());
+    world.handle.record_event(&ServiceName::parse("shop").unwrap(), None, EventKind::Declared, String::new());
     while let Some(change) = services.next().await {
         assert_eq!(change["type"], "modified", "{change}");
     }
