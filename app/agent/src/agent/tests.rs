@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use model::action::{Action, ActionKind, Admission};
-use model::identity::{Generation, Ordinal};
+use model::identity::{Epoch, Generation, Ordinal};
 use model::input::{Declared, Exit, ExitStatus, Usage};
 use model::reason::Reason;
 use model::resource::Resource;
@@ -125,6 +125,7 @@ impl Node {
             journal: folder.path().join("journal"),
             history: HistoryConfig::in_folder(folder.path().join("history")),
             node: name.clone(),
+            epoch_of_node: Epoch(0),
             seed: 1,
             settings: Settings::default(),
             orders: orders_of_loop,
