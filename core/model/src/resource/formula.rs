@@ -79,7 +79,8 @@ enum Number {
 /// An expression of a condition.
 enum Condition {
     Constant(bool),
-    Compared(Comparison, Box<(Number, Number)>),
+    /// Whether each comparison holds between the number before it and its own, as in `a < b <= c`.
+    Compared(Box<Number>, Box<[(Comparison, Number)]>),
     Both(Box<(Condition, Condition)>),
     Either(Box<(Condition, Condition)>),
     Not(Box<Condition>),
@@ -171,7 +172,17 @@ impl Condition {
     fn holds(&self, of: &dyn Fn(usize) -> Option<f64>) -> Result<bool, Undefined> {
         Ok(match self {
             Self::Constant(holds) => *holds,
-            Self::Compared(comparison, sides) => comparison.holds(sides.0.value(of)?, sides.1.value(of)?),
+            Self::Compared(first, rest) => {
+                let mut left = first.value(of)?;
+                for (comparison, number) in rest {
+                    let right = number.value(of)?;
+                    if !comparison.holds(left, right) {
+                        return Ok(false);
+                    }
+                    left = right;
+                }
+                true
+            }
             Self::Both(sides) => sides.0.holds(of)? && sides.1.holds(of)?,
             Self::Either(sides) => sides.0.holds(of)? || sides.1.holds(of)?,
             Self::Not(condition) => !condition.holds(of)?,

@@ -176,8 +176,8 @@ impl Parser<'_> {
                     | BinOpKind::Concat
                     | BinOpKind::In => return self.error_at(expr.span(), CONDITION_EXPECTED),
                 };
-                let sides = (self.number(&binary.left)?, self.number(&binary.right)?);
-                Ok(Condition::Compared(comparison, Box::new(sides)))
+                let (left, right) = (self.number(&binary.left)?, self.number(&binary.right)?);
+                Ok(Condition::Compared(Box::new(left), Box::new([(comparison, right)])))
             }
             Expr::Compare(chain) => self.chain(&chain.expr, &chain.ops, expr.span()),
             Expr::Test(test) => self.test(test, expr.span()),
@@ -185,17 +185,16 @@ impl Parser<'_> {
         }
     }
 
-    /// `a < b <= c` is `a < b and b <= c`.
     fn chain(
         &mut self,
         first: &Expr<'_>,
         rest: &[minijinja::machinery::ast::CompareOp<'_>],
         at: Span,
     ) -> Result<Condition, FormulaError> {
-        let mut left = first;
-        let mut all = None;
-        for compared in rest {
-            let comparison = match compared.op {
+        let first = self.number(first)?;
+        let mut compared = Vec::with_capacity(rest.len());
+        for next in rest {
+            let comparison = match next.op {
                 CompareOpKind::Eq => Comparison::Equal,
                 CompareOpKind::Ne => Comparison::NotEqual,
                 CompareOpKind::Lt => Comparison::Less,
@@ -204,15 +203,9 @@ impl Parser<'_> {
                 CompareOpKind::Gte => Comparison::AtLeast,
                 CompareOpKind::In | CompareOpKind::NotIn => return self.error_at(at, CONDITION_EXPECTED),
             };
-            let sides = (self.number(left)?, self.number(&compared.expr)?);
-            let one = Condition::Compared(comparison, Box::new(sides));
-            all = Some(match all {
-                None => one,
-                Some(before) => Condition::Both(Box::new((before, one))),
-            });
-            left = &compared.expr;
+            compared.push((comparison, self.number(&next.expr)?));
         }
-        all.map_or_else(|| self.error_at(at, CONDITION_EXPECTED), Ok)
+        Ok(Condition::Compared(Box::new(first), compared.into()))
     }
 
     fn test(&mut self, test: &Test<'_>, at: Span) -> Result<Condition, FormulaError> {

@@ -35,6 +35,7 @@ fn expressions_are_computed_with_the_usual_precedence() {
         ("a if a > b else b", 6.0),
         ("1 if a < b else 2 if a == 6 else 3", 2.0),
         ("1 if b < a <= 6 and not b != 4 else 0", 1.0),
+        ("1 if 1 < b > 5 < gone else 0", 0.0),
         ("1 if a > 100 or b >= 4 else 0", 1.0),
         ("1 if true else 0", 1.0),
         ("a\n  + b", 10.0),
@@ -52,6 +53,20 @@ fn a_missing_value_makes_the_result_undefined_unless_there_is_a_default() {
     assert_eq!(value("gone if a > 100 else b"), Ok(4.0), "a branch that is not taken misses nothing");
     assert_eq!(value("gone if gone is defined else b"), Ok(4.0));
     assert_eq!(value("1 if a is undefined or gone is undefined else 0"), Ok(1.0));
+}
+
+#[test]
+fn each_number_of_nested_chains_of_comparisons_is_evaluated_once() {
+    let text =
+        (0..FORMULA_NESTING_MAX).fold("a".to_owned(), |inner, _| format!("(1 if 0 < {inner} < 9 else 0)"));
+    let formula = Formula::parse(&text).unwrap();
+    let reads = std::cell::Cell::new(0);
+    let read = |_| {
+        reads.set(reads.get() + 1);
+        Some(6.0)
+    };
+    assert_eq!(formula.value(&read), Ok(1.0));
+    assert_eq!(reads.get(), 1);
 }
 
 #[test]
