@@ -19,7 +19,7 @@
 pub mod v1;
 
 mod server;
-pub use server::serve;
+pub use server::{serve, serve_unavailable};
 
 mod limits;
 mod state;

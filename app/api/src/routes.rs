@@ -47,6 +47,18 @@ pub(crate) fn router() -> axum::Router<State> {
     paths.fallback(no_such_path).method_not_allowed_fallback(other_method)
 }
 
+/// The router while no loop runs: it answers with the reason, so that probes and people do not wait.
+pub(crate) fn unavailable(why: &str) -> axum::Router {
+    let sentence = format!("could not handle the request: {why}");
+    let failure =
+        move || async move { Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::Stopping, sentence) };
+    let why = why.to_owned();
+    axum::Router::new()
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(|| async move { not_ready(&why) }))
+        .fallback(failure)
+}
+
 /// All operations, in the order of the description.
 fn operations() -> Vec<Operation> {
     let mut operations = resources::operations();
@@ -71,9 +83,7 @@ fn server_operations() -> Vec<Operation> {
             Text("application/openmetrics-text"),
             || get(|Extract(state): Extract<State>| async move { metrics::metrics(&state).await }),
         ),
-        read("/healthz", "Whether the process responds", &[], Text("text/plain"), || {
-            get(|| async { "ok\n" })
-        }),
+        read("/healthz", "Whether the process responds", &[], Text("text/plain"), || get(healthy)),
         read("/readyz", "Whether the control loop controls the services", &[], Text("text/plain"), || {
             get(ready)
         }),
@@ -83,6 +93,14 @@ fn server_operations() -> Vec<Operation> {
 async fn ready(Extract(state): Extract<State>) -> Response {
     match state.handle.not_ready_reason() {
         None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+        Some(why) => not_ready(&why),
     }
+}
+
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+fn not_ready(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
 }

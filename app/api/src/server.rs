@@ -18,11 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure};
 use crate::request::BODY_BYTES_MAX;
 use crate::state::State;
-use crate::{origin, routes, v1};
+use crate::{limits, origin, routes, v1};
 
 /// Connections beyond the limit that are refused at the same time; further ones wait to be accepted.
 const REFUSALS_MAX: usize = 8;
@@ -48,14 +49,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves requests until `state` is stopped, then waits for requests in progress to finish.
 pub async fn serve(listener: TcpListener, state: State) {
-    let router = router(&state);
-    let permits = Arc::new(Semaphore::new(state.connections_max()));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    let refusal: Arc<str> = refusal(state.connections_max()).into();
-    let graceful = GracefulShutdown::new();
-    let stop = state.stop().clone();
     let mut tasks = JoinSet::new();
+    let (router, connections_max, stop) = (router(&state), state.connections_max(), state.stop().clone());
     tasks.spawn(count_events(state));
+    serve_router(listener, router, connections_max, stop, tasks).await;
+}
+
+/// Answers all requests with the reason `why` nothing else can be said, except `/healthz`, until `stop` is cancelled.
+pub async fn serve_unavailable(listener: TcpListener, why: &str, stop: CancellationToken) {
+    let router = routes::unavailable(why);
+    serve_router(listener, router, limits::connections_max(os::open_files()), stop, JoinSet::new()).await;
+}
+
+/// Serves requests within limits, beside other `tasks`, until `stop` is cancelled.
+async fn serve_router(
+    listener: TcpListener,
+    router: axum::Router,
+    connections_max: usize,
+    stop: CancellationToken,
+    mut tasks: JoinSet<()>,
+) {
+    let permits = Arc::new(Semaphore::new(connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let refusal: Arc<str> = refusal(connections_max).into();
+    let graceful = GracefulShutdown::new();
     while !stop.is_cancelled() {
         let refusal_permit = Arc::clone(&refusals).acquire_owned();
         // All are cancel safe: a connection that was not taken stays in the listener's queue.

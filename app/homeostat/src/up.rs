@@ -4,6 +4,7 @@
 //! order. With `--take-over` this process replaces the one that runs on the same data folder, and any process can be replaced in turn:
 //! see [`takeover`].
 
+mod slow_successor;
 mod system;
 mod takeover;
 
@@ -25,6 +26,7 @@ use succession::{Notification, ServiceManager, Successor};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
+use self::slow_successor::ApiFallback;
 use self::system::System;
 use self::takeover::{Frontend, Previous};
 
@@ -120,7 +122,13 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
             successor = system.successor() => successor,
         };
         let frontend = system.release(&setup.tasks).await;
-        match hand_over(&mut successor, &frontend, &mut signals).await {
+        let process = successor.process();
+        let api = ApiFallback { listener: &frontend.api, runtime: &setup.api_runtime, tasks: &setup.tasks };
+        let outcome = tokio::select! {
+            outcome = hand_over(&mut successor, &frontend, &mut signals) => outcome,
+            never = slow_successor::watch(process, slow_successor::SLOW_AFTER, api) => match never {},
+        };
+        match outcome {
             HandoverOutcome::Completed => {
                 // Before this process exits: the service manager would take its exit for that of the service.
                 successor.pid().inspect(|pid| notify(&setup, Notification::Successor(*pid)));

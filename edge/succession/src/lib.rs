@@ -7,7 +7,8 @@
 //!
 //! A service manager that follows the first process is notified of its successor, and of other changes of state ([`ServiceManager`]).
 //!
-//! This crate transfers sockets and messages. It knows no service, opens no listening socket but its own, and ends no process.
+//! This crate transfers sockets and messages. It knows no service, and opens no listening socket but its own. It ends no process by
+//! itself: [`SuccessorProcess`] is for the caller that has waited long enough for a successor that hangs.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,9 +41,11 @@ mod predecessor;
 mod sd_notify;
 mod socket_path;
 mod successor;
+mod successor_process;
 mod wire;
 
 pub use handover::{Handover, ListeningSocket};
 pub use predecessor::{ConnectError, Predecessor, ReceiveError, RetireError};
 pub use sd_notify::{Notification, ServiceManager};
 pub use successor::{ListenError, ServeError, Successor, SuccessorListener};
+pub use successor_process::SuccessorProcess;

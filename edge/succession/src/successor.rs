@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::handover::{Handover, ListeningSocket};
 use crate::socket_path::SocketPath;
+use crate::successor_process::SuccessorProcess;
 use crate::wire::{self, FORM, Message};
 
 /// How long a process that has connected may take to send its request: one message from a program on this machine.
@@ -60,6 +61,7 @@ pub struct ServeError {
 pub struct Successor {
     stream: UnixStream,
     pid: Option<u32>,
+    process: Option<SuccessorProcess>,
     linger: Duration,
 }
 
@@ -149,7 +151,10 @@ async fn read_request(mut stream: UnixStream) -> io::Result<Successor> {
     match wire::receive(&mut stream).await? {
         Message::Ask { form: FORM, linger_ms } => {
             let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-            Ok(Successor { stream, pid, linger: Duration::from_millis(linger_ms).min(LINGER_MAX) })
+            // As long as the connection is open, its process has not ended, so that its id has not been used again.
+            let process = pid.and_then(|pid| SuccessorProcess::open(pid).ok());
+            let linger = Duration::from_millis(linger_ms).min(LINGER_MAX);
+            Ok(Successor { stream, pid, process, linger })
         }
         Message::Ask { form, .. } => {
             let why = format!(
@@ -174,6 +179,11 @@ impl Successor {
         self.pid
     }
 
+    /// Its process, to kill it if it hangs; `None` when it cannot be opened, such as that of another PID namespace.
+    pub fn process(&self) -> Option<SuccessorProcess> {
+        self.process.clone()
+    }
+
     /// How long clients of this process may take to finish once the successor serves.
     pub fn linger(&self) -> Duration {
         self.linger
@@ -194,7 +204,7 @@ impl Successor {
     }
 
     /// Waits until the successor serves; fails if it ends before that, which releases the resources that it used. A hanging successor is
-    /// waited for until it is killed, since it may still use them.
+    /// waited for until it is killed ([`SuccessorProcess::kill`]), since it may still use them.
     pub async fn wait_until_serving(&mut self) -> Result<(), ServeError> {
         let source = match wire::receive(&mut self.stream).await {
             Ok(Message::Serve) => return Ok(()),

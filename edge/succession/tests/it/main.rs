@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use succession::{Handover, ListeningSocket, Predecessor, ReceiveError, SuccessorListener};
+use rustix::process::{Pid, Signal, kill_process};
+use succession::{Handover, ListeningSocket, Predecessor, ReceiveError, SuccessorListener, SuccessorProcess};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
@@ -34,6 +37,7 @@ async fn received_sockets_keep_listening_after_the_predecessor_has_closed_them()
     let mut predecessor = connect(folder.path()).await.expect("one runs");
     let mut successor = listener.accept().await;
     assert_eq!(successor.linger(), LINGER);
+    assert_eq!(successor.process().map(|process| process.pid()), Some(std::process::id()));
     let listeners: Vec<TcpListener> = (0..40).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let given = handover_of(&listeners);
     // Queued with the first, accepted by the second.
@@ -147,4 +151,17 @@ async fn only_the_owner_may_connect_and_a_long_path_works() {
     assert_eq!(mode & 0o777, 0o600);
     let _before = connect(&deep).await.expect("one runs");
     assert_eq!(listener.accept().await.linger(), LINGER);
+}
+
+#[test]
+fn a_process_is_killed_though_it_is_stopped_and_never_another_one_in_its_place() {
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    let process = SuccessorProcess::open(child.id()).unwrap();
+    process.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+    let error = process.kill().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::SRCH.raw_os_error()));
+    // As the kernel reports a process of another namespace; kill(2) would take it for the group of the caller.
+    assert!(SuccessorProcess::open(0).is_err());
 }
