@@ -55,7 +55,7 @@ const TOOLS: &[Tool] = &[
 
 /// Programs of essential Debian packages that tests may call.
 const ESSENTIAL: &[&str] =
-    &["bash", "cat", "cp", "dd", "env", "false", "sh", "sleep", "tail", "true", "unshare", "yes"];
+    &["bash", "cat", "cp", "dd", "env", "false", "nsenter", "sh", "sleep", "tail", "true", "unshare", "yes"];
 
 /// Whether a test may call a program: it is essential or installed by [`provide`].
 pub(crate) fn is_provided(program: &str) -> bool {

@@ -4,6 +4,7 @@
 //! order. With `--take-over` this process replaces the one that runs on the same data folder, and any process can be replaced in turn:
 //! see [`takeover`].
 
+mod reserve;
 mod slow_successor;
 mod system;
 mod takeover;
@@ -110,6 +111,7 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
     let mut system = begin(&setup).await?;
     announce(&setup.options, &system);
     notify(&setup, Notification::Ready);
+    setup.tasks.spawn(reserve::keep(setup.options.data.clone()));
     loop {
         // Both are cancel safe: after the signal that stops the process no other is waited for.
         let mut successor = tokio::select! {

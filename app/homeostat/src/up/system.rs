@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::takeover::{self, Frontend};
-use super::{Options, PROXY_GRACE, Setup};
+use super::{Options, PROXY_GRACE, Setup, reserve};
 
 /// How long the replicas to which the predecessor routes may take to pass the probes of this process. The predecessor serves meanwhile;
 /// replicas that do not pass by then would not answer requests either.
@@ -64,6 +64,7 @@ impl System {
     pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
         let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);
+        reserve::release_if_full(&options.data);
         let store = Arc::new(open_store(options)?);
         let api = match api {
             Some(api) => api,

@@ -168,6 +168,25 @@ impl Instance {
         Some(PathBuf::from(format!("/proc/{}/root{}", self.pid(), text(&data))))
     }
 
+    /// As [`Self::up`], on the small disk of the instance before, which `replica` still has mounted.
+    pub(crate) fn up_again_on_small_disk(&mut self, replica: Pid, arguments: &[&str]) {
+        let user = if rustix::process::geteuid().is_root() { "--mount" } else { "--user" };
+        let plain = self.command(&[&UP, arguments].concat());
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--target",
+            &replica.as_raw_nonzero().to_string(),
+            "--mount",
+            user,
+            "--preserve-credentials",
+        ]);
+        // nsenter begins in the root of that namespace.
+        command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(self.folder.path());
+        command.arg(plain.get_program()).args(plain.get_args());
+        command.stdin(Stdio::null()).env_remove("HOMEOSTAT_LOG");
+        self.begin(command);
+    }
+
     fn begin(&mut self, mut command: Command) {
         assert!(self.up.is_none(), "it is up already");
         self.starts += 1;
