@@ -251,8 +251,8 @@ impl Records {
         match write(&path, record) {
             Err(WriteError { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let folder = self.folder.join(record.service.as_str());
-                std::fs::create_dir_all(&folder)
-                    .map_err(|source| WriteError { path: folder.clone(), source })?;
+                // With its parents, if the data folder was deleted: environments may contain secrets.
+                os::create_secret_folder(&folder)?;
                 write(&path, record)
             }
             other => other,

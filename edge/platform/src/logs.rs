@@ -36,7 +36,7 @@ pub trait LogLines: fmt::Debug + Send {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The replica has no log.
-    #[error("{replica} has no log: it never ran here")]
+    #[error("{replica} has no log: it never ran here, or its log was moved or deleted")]
     NoLog {
         /// The place.
         replica: ReplicaId,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -29,11 +29,18 @@ const MAGIC: &[u8] = b"homeostat store\nformat ";
 pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens the bytes, from the first one on.
     fn open(&self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// Fails when the next start would not find these bytes, so that nothing more may be acknowledged.
+    fn check_place(&self) -> io::Result<()>;
 }
 
 /// A file.
 #[derive(Debug)]
-pub(crate) struct FileDisk(pub(crate) PathBuf);
+pub(crate) struct FileDisk {
+    path: PathBuf,
+    /// Its device and inode, which it keeps when it is moved.
+    identity: (u64, u64),
+}
 
 /// An open file.
 #[derive(Debug)]
@@ -203,11 +210,34 @@ fn pages_of(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>,
     })
 }
 
+impl FileDisk {
+    /// The file at `path`, which exists.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
 impl Disk for FileDisk {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let file = File::options().read(true).write(true).open(&self.0)?;
+        let file = File::options().read(true).write(true).open(&self.path)?;
         Ok(Box::new(FileBytes(file)))
     }
+
+    fn check_place(&self) -> io::Result<()> {
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(_) | Err(_) => {
+                let why =
+                    "it was moved, deleted or replaced; put it back and try again, or restart homeostat";
+                Err(io::Error::new(io::ErrorKind::NotFound, why))
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Takes no locks: the lock of the folder (`open.rs`) is taken before and held for longer.
@@ -243,7 +273,7 @@ mod tests {
         let path = dir.path().join("file");
         let content: Vec<u8> = (0..9_000_u32).map(|n| n as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        let view = CopyOnWrite::new(FileDisk(path.clone()).open().unwrap()).unwrap();
+        let view = CopyOnWrite::new(FileDisk::at(&path).unwrap().open().unwrap()).unwrap();
         let mut expected = content.clone();
         expected.resize(20_000, 0);
         expected[4_000..13_000].fill(9);

@@ -106,6 +106,9 @@ impl Engine {
         if self.has_stopped() {
             return Err(WriteError::Stopped { place: self.place.clone() });
         }
+        if let Err(cause) = self.disk.check_place() {
+            return Err(WriteError::NotApplied { place: self.place.clone(), source: Arc::new(cause) });
+        }
         let mut stage = Stage::Prepared;
         let mut batches_before = 0;
         let outcome = self.with_database(|database| {

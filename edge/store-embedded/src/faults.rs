@@ -1,5 +1,6 @@
 //! Tests of the store on a disk that fails on demand and loses writes that were not synced.
 
+use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -140,6 +141,10 @@ impl Bytes {
 impl Disk for FaultyDisk {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
         Ok(Box::new(self.clone()))
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -338,4 +343,29 @@ fn a_failed_sync_has_an_unknown_outcome_and_stops_the_store() {
     assert_eq!(watch.try_next(), Err(WatchEnd::Closed));
     drop(store);
     assert!([1, 2].contains(&pair_in(&disk.store())));
+}
+
+#[test]
+fn nothing_is_acknowledged_while_the_file_is_not_at_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+    let store = EmbeddedStore::open(&data).unwrap();
+    write_pair(&store, 1).unwrap();
+    let assert_refused = || {
+        let cause = write_pair(&store, 2).unwrap_err();
+        assert!(matches!(cause, WriteError::NotApplied { .. }), "{cause:?}");
+        assert_eq!(pair_in(&store), 1);
+    };
+    fs::rename(&data, &elsewhere).unwrap();
+    assert_refused();
+    // A copy in its place, as somebody restores a backup.
+    fs::create_dir(&data).unwrap();
+    fs::copy(elsewhere.join("store.db"), data.join("store.db")).unwrap();
+    assert_refused();
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&elsewhere, &data).unwrap();
+    write_pair(&store, 2).unwrap();
+    assert_eq!(pair_in(&store), 2);
+    fs::remove_dir_all(&data).unwrap();
+    assert!(matches!(write_pair(&store, 3), Err(WriteError::NotApplied { .. })));
 }

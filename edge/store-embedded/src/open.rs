@@ -113,7 +113,7 @@ pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError
     // What is declared is in it, and may hold secrets.
     let closed = fs::set_permissions(&path, Permissions::from_mode(STORE_MODE));
     closed.map_err(|cause| OpenError::io(&path, cause))?;
-    let disk = FileDisk(path.clone());
+    let disk = FileDisk::at(&path).map_err(|cause| OpenError::io(&path, cause))?;
     let preamble = disk.open().and_then(|bytes| Preamble::read(&*bytes));
     match preamble.map_err(|cause| OpenError::io(&path, cause))? {
         Preamble::Format(FORMAT) => {}
@@ -130,7 +130,8 @@ fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let new = dir.join(NEW_FILE);
     let io_error = |cause| OpenError::io(&new, cause);
     File::options().write(true).create(true).truncate(true).mode(STORE_MODE).open(&new).map_err(io_error)?;
-    engine::create(&FileDisk(new.clone())).map_err(|cause| OpenError::engine(&new, cause))?;
+    let disk = FileDisk::at(&new).map_err(io_error)?;
+    engine::create(&disk).map_err(|cause| OpenError::engine(&new, cause))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io_error)?;
     fs::rename(&new, path).map_err(io_error)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|cause| OpenError::io(dir, cause))

@@ -124,6 +124,12 @@ fn a_moved_data_folder_suspends_the_loop_until_it_is_back() {
     instance.wait_for_ready("web", 1);
     let (data, elsewhere) = (instance.path("data"), instance.path("elsewhere"));
     fs::rename(&data, &elsewhere).expect("the folder is writable");
+    let refused = instance.run(&["scale", "service/web", "--replicas", "3"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains("moved, deleted or replaced") && refused.err.contains("HS0005"),
+        "{refused:?}"
+    );
     let why = wait_until("the loop reports that it is suspended", || {
         let (status, why) = instance.get_api("/readyz");
         (status == 503).then_some(why)
@@ -134,6 +140,31 @@ fn a_moved_data_folder_suspends_the_loop_until_it_is_back() {
     wait_until("the loop resumes by itself", || (instance.get_api("/readyz").0 == 200).then_some(()));
     assert_eq!(instance.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
     instance.wait_for_ready("web", 2);
+}
+
+#[test]
+fn what_is_written_after_the_data_folder_was_deleted_is_closed_to_others() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    let data = instance.path("data");
+    wait_until("the folder is deleted", || {
+        // Homeostat may create a file in between.
+        let _ = fs::remove_dir_all(&data);
+        (!data.exists()).then_some(())
+    });
+    let refused = instance.run(&["apply", "-f", text(&instance.write_service("shop", ""))]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("HS0005"), "{refused:?}");
+    let log = instance.run(&["logs", "replica/web-0"]);
+    assert!(log.err.contains("or its log was moved or deleted"), "{log:?}");
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+    for path in [data.join("replicas/web"), data.join("replicas"), data] {
+        if let Ok(found) = fs::metadata(&path) {
+            assert_eq!(found.mode() & 0o777, 0o700, "{}", path.display());
+        }
+    }
 }
 
 #[test]
