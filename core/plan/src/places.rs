@@ -15,10 +15,9 @@ use crate::victims::{Victims, removal_order, victims};
 /// Adds the steps that bring the number of places to what is wanted.
 ///
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica is removed only when the
-/// wanted number serves without it. So a new version that never becomes ready removes nothing. When another version replaces it, its replicas that
-/// have not become ready within the grace of a failing probe are removed first, as nothing is lost with them. Replicas that were ready, but have not
-/// been for as long, are removed once a newer one serves: until then, the cause may be something that both versions need. A replica whose size cannot
-/// be changed in place is replaced in the same way.
+/// wanted number serves without it. So a new version that never becomes ready removes nothing. Outdated replicas that do not serve are removed
+/// first, as nothing is lost with them ([`Outdated::may_remove`] says when). A replica whose size cannot be changed in place is replaced in the same
+/// way.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     adjust_active(context, desired, draft);
     adjust_spares(context.service, draft);
@@ -35,7 +34,7 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let service = context.service;
     let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
-    let outdated = Outdated::of(context);
+    let outdated = Outdated::of(context, desired);
     let replaced = outdated.next().or(misfit).filter(|_| desired > 0);
     let have = service.count();
     // One more than wanted while one is replaced.
@@ -49,10 +48,10 @@ fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
-    let Some(Replaced { ordinal, initiator, reason, is_given_up }) = replaced else { return };
+    let Some(Replaced { ordinal, initiator, reason, is_expendable }) = replaced else { return };
     if have < wanted {
         open(service, wanted - have, Role::Active, initiator, &reason, draft);
-    } else if service.serving() > desired || is_given_up {
+    } else if service.serving() > desired || is_expendable {
         retire(service, ordinal, &service.places[&ordinal], initiator, &reason, draft);
     } else if let Some(at) = outdated.next_given_up_at() {
         draft.again_at(at);
@@ -82,13 +81,13 @@ struct Replaced {
     ordinal: Ordinal,
     initiator: Initiator,
     reason: Reason,
-    /// Whether it is removed before its successor serves, as nothing is lost with it.
-    is_given_up: bool,
+    /// Whether it may be removed although fewer than the wanted number serve, as nothing is lost with it.
+    is_expendable: bool,
 }
 
 impl Replaced {
     fn of_other_size((ordinal, reason): (Ordinal, Reason)) -> Self {
-        Self { ordinal, initiator: Initiator::Vertical, reason, is_given_up: false }
+        Self { ordinal, initiator: Initiator::Vertical, reason, is_expendable: false }
     }
 }
 
@@ -97,14 +96,20 @@ struct Outdated<'s> {
     context: PlanContext<'s>,
     /// Whether a replica of the current declaration serves.
     is_proven: bool,
+    /// Whether there are more replicas than wanted even without those of the current declaration that do not serve.
+    has_surplus: bool,
 }
 
 impl<'s> Outdated<'s> {
-    fn of(context: PlanContext<'s>) -> Self {
+    fn of(context: PlanContext<'s>, desired: u32) -> Self {
         let service = context.service;
-        let is_proven =
-            service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
-        Self { context, is_proven }
+        let current = || service.counting().filter(|(_, place)| !service.is_outdated(place));
+        let unproven = current().filter(|(_, place)| !place.is_serving()).count();
+        Self {
+            context,
+            is_proven: current().any(|(_, place)| place.is_serving()),
+            has_surplus: service.counting().count() > desired as usize + unproven,
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = (Ordinal, &'s Place)> + use<'s> {
@@ -112,35 +117,61 @@ impl<'s> Outdated<'s> {
         service.counting().filter(|(_, place)| service.is_outdated(place))
     }
 
-    /// The replica that is replaced next: one that is given up, or else the first.
+    /// The replica that is replaced next: one that may be removed now, or else the first of those with which least is lost.
     fn next(&self) -> Option<Replaced> {
-        let given_up = self.all().find(|(_, place)| self.is_given_up(place));
-        let (ordinal, place) = given_up.or_else(|| self.all().next())?;
+        let (ordinal, place) = self.all().min_by_key(|(_, place)| (!self.may_remove(place), loss(place)))?;
+        let runs = place.generation;
         let wanted = self.context.service.declared.as_ref()?.generation;
-        let reason = Reason::Outdated { runs: place.generation, wanted };
         Some(Replaced {
             ordinal,
             initiator: Initiator::Rollout,
-            reason,
-            is_given_up: self.is_given_up(place),
+            reason: Reason::Outdated { runs, wanted },
+            is_expendable: self.may_remove(place),
         })
     }
 
-    fn is_given_up(&self, place: &Place) -> bool {
-        self.given_up_at(place).is_some_and(|at| at <= self.context.now.time)
+    /// Whether a replica may be removed although fewer than wanted serve: it does not serve, and
+    /// - it is more than wanted, so that each is removed only when the successor of the one before serves; or
+    /// - it has never been ready, and a replica of the current declaration is; or
+    /// - its time is over ([`Self::given_up_at`]).
+    ///
+    /// Only the last applies to a replica of an earlier run that has not been ready in this one: its probes have begun again, and it may serve.
+    fn may_remove(&self, place: &Place) -> bool {
+        if place.health().is_none() || place.is_serving() {
+            return false;
+        }
+        let was_never_ready = place.was_never_ready();
+        let is_known = !was_never_ready || place.started_by != ActionId::default();
+        let is_superseded = self.is_proven && was_never_ready;
+        let is_given_up = self.given_up_at(place).is_some_and(|at| at <= self.context.now.time);
+        is_given_up || (is_known && (self.has_surplus || is_superseded))
     }
 
     fn next_given_up_at(&self) -> Option<Time> {
         self.all().filter_map(|(_, place)| self.given_up_at(place)).min()
     }
 
-    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, or was ready while no newer one
-    /// serves.
+    /// When a replica that is not ready is given up for a newer one: after the grace of a failing probe. `None` for one that is ready, or does not
+    /// run, or was ready while no newer one serves: the cause may be something that both versions need.
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
-        let was_ready = health.ready_changed > health.since;
         let patience = self.context.settings.restart.liveness_grace;
-        (!health.ready && (self.is_proven || !was_ready)).then(|| health.ready_changed + patience)
+        (!health.ready && (self.is_proven || place.was_never_ready()))
+            .then(|| health.ready_changed + patience)
+    }
+}
+
+/// What is lost with an outdated replica, in ascending order: it runs and has never been ready; it runs and does not serve; it serves or is
+/// starting.
+fn loss(place: &Place) -> u8 {
+    match &place.stage {
+        Stage::Running(_) if place.was_never_ready() => 0,
+        Stage::Running(_) if !place.is_serving() => 1,
+        Stage::Running(_)
+        | Stage::Empty { .. }
+        | Stage::Starting { .. }
+        | Stage::Draining { .. }
+        | Stage::Stopping { .. } => 2,
     }
 }
 

@@ -1,10 +1,10 @@
 //! How a newer declaration replaces the running replicas.
 
 use model::identity::Generation;
-use model::input::Declared;
+use model::input::{Declared, Observed};
 
 use crate::bench::{READY, fixed};
-use crate::world::{UNREADY, World, ms, seconds};
+use crate::world::{UNREADY, World, ms, observed, seconds};
 
 fn version(version: u64, replicas: u32) -> Declared {
     Declared { generation: Generation(version), ..fixed("shop", version, replicas) }
@@ -138,6 +138,89 @@ fn replicas_that_no_longer_serve_are_kept_until_a_newer_one_serves() {
     world.carry_out_unready();
     world.advance(seconds(600));
     assert_eq!(world.take_sent(), ["start shop-2/1 serving"], "both versions may depend on what is missing");
+}
+
+#[test]
+fn replicas_that_were_never_ready_are_replaced_at_once_when_a_newer_one_serves() {
+    let mut world = World::started();
+    world.report_inventory([]);
+    world.declare(version(1, 3));
+    world.carry_out_unready();
+    for replica in ["shop-0", "shop-1", "shop-2"] {
+        world.report_state(replica, UNREADY);
+    }
+    world.advance(seconds(4));
+    world.declare(version(2, 3));
+    world.carry_out_unready();
+    world.report_state("shop-3", UNREADY);
+    world.take_sent();
+    world.advance(seconds(10));
+    assert!(world.take_sent().is_empty(), "either version may become ready first");
+    world.report_state("shop-3", READY);
+    world.run_for(ms(100));
+    assert_eq!((generations(&world), world.service("shop").serving()), (vec![2, 2, 2], 3));
+}
+
+#[test]
+fn a_fix_replaces_a_version_that_was_never_ready_at_once() {
+    let mut world = World::with([version(1, 2)]);
+    world.declare(version(2, 2));
+    world.carry_out_unready();
+    world.report_state("shop-2", UNREADY);
+    world.advance(seconds(4));
+    world.take_sent();
+    world.declare(version(3, 2));
+    assert_eq!(world.take_sent(), ["stop shop-2/1"]);
+    world.carry_out_unready();
+    assert_eq!(world.take_sent(), ["start shop-2/2 serving"]);
+    assert_eq!(world.service("shop").serving(), 2);
+}
+
+#[test]
+fn a_fix_starts_although_every_replica_has_stopped_being_ready() {
+    let mut world = World::with([version(1, 2)]);
+    world.declare(version(2, 2));
+    world.carry_out_unready();
+    world.advance(seconds(1));
+    world.report_state("shop-0", UNREADY);
+    world.report_state("shop-1", UNREADY);
+    world.report_state("shop-2", READY);
+    world.report_state("shop-2", UNREADY);
+    world.take_sent();
+    world.declare(version(3, 2));
+    world.run_for(seconds(60));
+    assert!(generations(&world).contains(&3), "{:?}", generations(&world));
+}
+
+#[test]
+fn replicas_that_stopped_being_ready_are_replaced_first_and_one_at_a_time() {
+    let mut world = World::with([version(1, 3)]);
+    world.advance(seconds(600));
+    world.declare(version(2, 3));
+    world.carry_out_unready();
+    world.report_state("shop-1", UNREADY);
+    world.report_state("shop-2", UNREADY);
+    world.take_sent();
+    world.report_state("shop-3", READY);
+    assert_eq!(world.take_sent(), ["stop shop-1/1"]);
+    world.carry_out_unready();
+    assert_eq!(world.take_sent(), ["start shop-1/2 serving"]);
+    world.advance(seconds(1));
+    assert!(world.take_sent().is_empty(), "shop-2 may recover while shop-1 starts");
+    world.report_state("shop-1", READY);
+    assert_eq!(world.take_sent(), ["stop shop-2/1"]);
+}
+
+#[test]
+fn replicas_of_an_earlier_run_are_kept_until_they_are_probed() {
+    let mut world = World::with([version(1, 3)]);
+    world.start_run();
+    world.declare(version(2, 3));
+    let of_version_1 = |place: u32| observed(&format!("shop-{place}"), 1, UNREADY);
+    let newer = Observed { generation: Generation(2), ..observed("shop-3", 1, READY) };
+    world.report_inventory((0..3).map(of_version_1).chain([newer]));
+    world.advance(seconds(10));
+    assert_eq!(world.service("shop").count(), 4, "the older ones may serve");
 }
 
 #[test]
