@@ -58,6 +58,9 @@ pub struct ReplicaDetail {
     pub probe_note: Option<Arc<str>>,
 }
 
+/// Why probes last failed, by the replica and its incarnation.
+pub type ProbeNotes = BTreeMap<(ReplicaId, Incarnation), Arc<str>>;
+
 /// Which replicas to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopScope {
@@ -139,6 +142,16 @@ impl Agent {
     /// The details of each replica, by name.
     pub fn details(&self) -> Vec<ReplicaDetail> {
         self.shared.known().replicas().map(detail).collect()
+    }
+
+    /// Why a probe of a replica last failed, by its name and incarnation; only of those with a failure.
+    pub fn probe_notes(&self) -> ProbeNotes {
+        let known = self.shared.known();
+        let noted = known.replicas().filter_map(|replica| {
+            let note = Arc::clone(replica.probe_note.as_ref()?);
+            Some(((replica.life.replica.clone(), replica.life.incarnation), note))
+        });
+        noted.collect()
     }
 
     /// The output of a replica, from `last_lines` before its end.

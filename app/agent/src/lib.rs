@@ -25,7 +25,7 @@ mod traffic;
 
 mod agent;
 pub use acme::IssuanceStatus;
-pub use agent::{Agent, ReplicaDetail, StopScope, StoppedReplicas};
+pub use agent::{Agent, ProbeNotes, ReplicaDetail, StopScope, StoppedReplicas};
 pub use certificates::{
     CertificateError, CertificateStatus, IssuedCertificate, UnusableCertificates, check_certificates,
 };

@@ -31,10 +31,12 @@ pub(crate) async fn present(
     service: ServiceName,
     asked: Option<AlternativeSize>,
 ) -> Result<v1::Explanation, Failure> {
+    let agent = state.agent.clone();
     state
         .query(move |handle| {
             resources::require_service(handle, &service)?;
-            let view = view::services(handle, Some(vec![service.clone()]))?.pop();
+            let notes = agent.probe_notes();
+            let view = view::services_with_notes(handle, Some(vec![service.clone()]), notes)?.pop();
             let changes = recent_changes(handle, &service);
             view.and_then(|view| view::explanation(&view, changes, asked))
                 .ok_or_else(|| no_decision(&service, None))
@@ -115,7 +117,8 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
     state
         .query(move |handle| {
             let declared = resources::services(handle, &agent, Some(service.as_str()))?.pop();
-            let view = view::services(handle, Some(vec![service.clone()]))?.pop();
+            let notes = agent.probe_notes();
+            let view = view::services_with_notes(handle, Some(vec![service.clone()]), notes)?.pop();
             let (Some(declared), Some(view)) = (declared, view) else {
                 return Err(no_decision(&service, None));
             };

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use agent::ProbeNotes;
 use axum::http::StatusCode;
 use control::{ControlLoop, Outbox};
 use journal::{ReadError, Segment, segments};
@@ -57,7 +58,7 @@ pub(crate) fn view_at(
     let excess = changes.len().saturating_sub(CHANGES_MAX);
     changes.drain(..excess);
     // Waits end relative to `at`, not to the last input before it.
-    Ok(view::view_of(&control, now, service).map(|view| (view, changes)))
+    Ok(view::view_of(&control, now, service, &ProbeNotes::new()).map(|view| (view, changes)))
 }
 
 /// The last segment that begins at `at` or before.

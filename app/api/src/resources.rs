@@ -41,7 +41,7 @@ pub(crate) fn services(
         .filter(|(found, _)| name.is_none_or(|name| name == found))
         .collect();
     let names = name.map(|name| ServiceName::parse(name).into_iter().collect());
-    let views = view::services(handle, names)?;
+    let views = view::services_with_notes(handle, names, agent.probe_notes())?;
     if let (Some(name), true) = (name, declared.is_empty() && views.is_empty()) {
         return Err(Failure::not_found("service", name));
     }

@@ -1,7 +1,9 @@
 //! The state of services: copied from the loop in short queries, in the types of `/v1`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent::ProbeNotes;
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
 use model::decision::{AlternativeSize, Condition, Decision, Explanation, ShadowDecision};
@@ -33,7 +35,10 @@ pub(crate) struct ServiceView {
     pub(crate) status: v1::ServiceStatus,
     pub(crate) places: Vec<PlaceView>,
     pub(crate) decision: Option<Arc<dyn Explanation>>,
-    pub(crate) waits: Vec<Wait>,
+    /// What the service and its replicas wait for.
+    pub(crate) waits: Vec<v1::Wait>,
+    /// Why the guard has refused a step of the latest plan.
+    pub(crate) refusal: Option<Reason>,
     pub(crate) last_declared: Option<Arc<Declared>>,
     /// The memory of the shadow autoscalers.
     pub(crate) shadows: Vec<Arc<ShadowMemory>>,
@@ -56,6 +61,16 @@ pub(crate) fn services(
     handle: &Handle,
     names: Option<Vec<ServiceName>>,
 ) -> Result<Vec<ServiceView>, Stopped> {
+    services_with_notes(handle, names, ProbeNotes::new())
+}
+
+/// Like [`services`]; what waits for a replica that is not ready says why its probe fails, by `notes`.
+pub(crate) fn services_with_notes(
+    handle: &Handle,
+    names: Option<Vec<ServiceName>>,
+    notes: ProbeNotes,
+) -> Result<Vec<ServiceView>, Stopped> {
+    let notes = Arc::new(notes);
     let names = match names {
         Some(names) => names,
         None => handle.query(|control, _| {
@@ -64,27 +79,34 @@ pub(crate) fn services(
     };
     let mut views = Vec::with_capacity(names.len());
     for chunk in names.chunks(SERVICES_PER_QUERY) {
-        let chunk = chunk.to_vec();
+        let (chunk, notes) = (chunk.to_vec(), Arc::clone(&notes));
         views.extend(handle.query(move |control, now| {
-            chunk.iter().filter_map(|name| view_of(control, now, name)).collect::<Vec<_>>()
+            chunk.iter().filter_map(|name| view_of(control, now, name, &notes)).collect::<Vec<_>>()
         })?);
     }
     Ok(views)
 }
 
-/// The service as `control` knows it.
-pub(crate) fn view_of(control: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
+/// The service as `control` knows it, and why its probes fail, by `notes`.
+pub(crate) fn view_of(
+    control: &ControlLoop,
+    now: Now,
+    name: &ServiceName,
+    notes: &ProbeNotes,
+) -> Option<ServiceView> {
     let knowledge = control.knowledge();
     let service = knowledge.service(name)?;
-    let snapshot = Snapshot { now, settings: control.settings(), knowledge };
+    let snapshot = Snapshot { now, settings: control.settings(), knowledge, notes };
     let places: Vec<PlaceView> =
         service.places.iter().map(|(ordinal, place)| snapshot.place(service, *ordinal, place)).collect();
+    let waits = snapshot.waits(service);
     Some(ServiceView {
         name: name.clone(),
-        status: snapshot.service(service, &places),
+        status: snapshot.service(service, &places, &waits),
         places,
         decision: service.decision.clone(),
-        waits: service.waits.clone(),
+        waits,
+        refusal: service.waits.iter().map(|wait| &wait.reason).find(|reason| is_from_guard(reason)).cloned(),
         last_declared: service.last_declared.clone(),
         shadows: service.shadows.clone(),
         now,
@@ -95,10 +117,11 @@ struct Snapshot<'a> {
     now: Now,
     settings: &'a Settings,
     knowledge: &'a Knowledge,
+    notes: &'a ProbeNotes,
 }
 
 impl Snapshot<'_> {
-    fn service(&self, service: &ServiceState, places: &[PlaceView]) -> v1::ServiceStatus {
+    fn service(&self, service: &ServiceState, places: &[PlaceView], waits: &[v1::Wait]) -> v1::ServiceStatus {
         let count = |counts: &dyn Fn(&Place) -> bool| {
             let counted = service.places.values().filter(|place| counts(place)).count();
             u32::try_from(counted).unwrap_or(u32::MAX)
@@ -127,15 +150,23 @@ impl Snapshot<'_> {
             zone: None,
             versions: Vec::new(),
             external: Vec::new(),
-            conditions: if declared.is_some() { self.conditions(service) } else { self.terminating(service) },
+            conditions: if declared.is_some() {
+                self.conditions(service, waits)
+            } else {
+                self.terminating(service)
+            },
         }
     }
 
-    fn conditions(&self, service: &ServiceState) -> Vec<v1::Condition> {
+    fn conditions(&self, service: &ServiceState, waits: &[v1::Wait]) -> Vec<v1::Condition> {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
         let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let needed = autoscaler.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
-        let why = service.waits.first().map(|wait| format!(": {}", wait.reason)).unwrap_or_default();
+        let why = match waits.first() {
+            Some(v1::Wait { replica: Some(replica), message }) => format!(": {replica}: {message}"),
+            Some(v1::Wait { replica: None, message }) => format!(": {message}"),
+            None => String::new(),
+        };
         let enough = format!("{ready} ready, at least {needed} needed");
         let available = if ready >= needed {
             condition("Available", true, "EnoughReady", enough, self.since_ready(service))
@@ -147,6 +178,33 @@ impl Snapshot<'_> {
         conditions.push(self.healing(service));
         conditions.extend(removable(self.now.time, self.knowledge, service));
         conditions
+    }
+
+    /// What the latest plan postpones, followed by the replicas of the declared version that are not ready.
+    fn waits(&self, service: &ServiceState) -> Vec<v1::Wait> {
+        let noted: BTreeSet<Ordinal> = service.waits.iter().filter_map(|wait| wait.ordinal).collect();
+        let unready = service.counting().filter_map(|(ordinal, place)| {
+            let is_awaited = service.declared.is_some() && !service.is_outdated(place);
+            let health = place.health().filter(|health| !health.ready && health.unhealthy_since.is_none())?;
+            let reason = Reason::NotReady { since: health.ready_changed };
+            (is_awaited && !noted.contains(&ordinal)).then_some(Wait { ordinal: Some(ordinal), reason })
+        });
+        service.waits.iter().cloned().chain(unready).map(|wait| self.wait(service, &wait)).collect()
+    }
+
+    fn wait(&self, service: &ServiceState, Wait { ordinal, reason }: &Wait) -> v1::Wait {
+        let replica = ordinal.map(|ordinal| ReplicaId { service: service.name.clone(), ordinal });
+        let note = || {
+            let replica = replica.clone()?;
+            let incarnation = service.places.get(&replica.ordinal)?.incarnation;
+            self.notes.get(&(replica, incarnation))
+        };
+        let is_unready = matches!(reason, Reason::NotReady { .. });
+        let message = match is_unready.then(note).flatten() {
+            Some(note) => format!("{reason}: {note}"),
+            None => reason.to_string(),
+        };
+        v1::Wait { replica: replica.map(|replica| replica.to_string()), message }
     }
 
     /// Whether replicas that fail their liveness probe are restarted.
@@ -230,7 +288,10 @@ impl Snapshot<'_> {
         let errors =
             place.errors.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.errors.growth(window));
         let p99 = (is_occupied && !place.latency_p99.is_zero()).then_some(place.latency_p99.as_secs_f64());
-        let wait = service.waits.iter().find(|wait| wait.ordinal == Some(ordinal));
+        // Of a replica that is not ready, the failure of its probe is shown.
+        let is_own =
+            |wait: &&Wait| wait.ordinal == Some(ordinal) && !matches!(wait.reason, Reason::NotReady { .. });
+        let wait = service.waits.iter().find(is_own);
         let status = v1::ReplicaStatus {
             service: service.name.to_string(),
             node: self.knowledge.node.as_ref().filter(|_| is_occupied).map(NodeName::to_string),
@@ -381,10 +442,7 @@ pub(crate) fn explanation(
 ) -> Option<v1::Explanation> {
     let explanation = &**view.decision.as_ref()?;
     let decision = explanation.decision();
-    let guard = decision
-        .guard
-        .clone()
-        .or_else(|| view.waits.iter().map(|wait| &wait.reason).find(|reason| is_from_guard(reason)).cloned());
+    let guard = decision.guard.clone().or_else(|| view.refusal.clone());
     Some(v1::Explanation {
         target: format!("service/{}", view.name),
         at: rfc3339(decision.at.wall),
@@ -399,7 +457,7 @@ pub(crate) fn explanation(
         why_not: asked.map(|asked| decision::why_not(explanation, asked)),
         guard: guard.map(|reason| reason.to_string()),
         reasons: reasons(&decision),
-        waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
+        waits: view.waits.clone(),
         changes,
         kept: None,
         summary: decision.summary.to_string(),
@@ -479,6 +537,7 @@ fn is_from_guard(reason: &Reason) -> bool {
         | Reason::Exited(_)
         | Reason::StoppedAsRequested(_)
         | Reason::Unhealthy { .. }
+        | Reason::NotReady { .. }
         | Reason::Outdated { .. }
         | Reason::SpareWanted
         | Reason::TakesOver { .. }
@@ -495,11 +554,6 @@ fn is_from_guard(reason: &Reason) -> bool {
         | Reason::Adopted
         | Reason::Observed => false,
     }
-}
-
-fn wait_of(service: &ServiceName, wait: &Wait) -> v1::Wait {
-    let replica = wait.ordinal.map(|ordinal| ReplicaId { service: service.clone(), ordinal }.to_string());
-    v1::Wait { replica, message: wait.reason.to_string() }
 }
 
 /// An event, in the form of `/v1`.

@@ -95,6 +95,11 @@ pub enum Reason {
         /// Since when.
         since: Time,
     },
+    /// The replica runs, and has not passed its readiness probe for some time, or not yet.
+    NotReady {
+        /// Since when.
+        since: Time,
+    },
     /// The replica runs an older declaration.
     Outdated {
         /// The generation that it runs.
@@ -307,6 +312,7 @@ impl fmt::Display for Reason {
                 write!(f, "it stopped as asked after {:.1?} ({})", exit.ran_for, exit.status)
             }
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
+            Self::NotReady { since } => write!(f, "it has not been ready since {since}"),
             Self::Outdated { runs, wanted } => {
                 write!(f, "it runs generation {runs}, but generation {wanted} is declared")
             }

@@ -34,6 +34,7 @@ mod exposure;
 mod heal;
 mod places;
 mod resize;
+mod unready;
 pub mod vertical;
 mod victims;
 

@@ -8,7 +8,7 @@ use model::plan::{Allotment, Plan};
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::{arbiter, exposure, heal, places, resize, size, vertical};
+use crate::{arbiter, exposure, heal, places, resize, size, unready, vertical};
 
 /// The least time until the next plan that only time causes, so that the loop never spins.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
@@ -45,6 +45,7 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         places::clear(service, &mut draft);
     }
     heal::heal(context, chance, &mut draft);
+    unready::note_unready(context, &mut draft);
     exposure::expose(context, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);
     plan.waits = draft.waits;

@@ -39,7 +39,8 @@ fn leaving() -> Stage {
 
 #[test]
 fn a_service_is_complete_with_exactly_the_desired_replicas() {
-    let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
+    let (settings, knowledge, notes) = Default::default();
+    let snapshot = Snapshot { now: NOW, settings: &settings, knowledge: &knowledge, notes: &notes };
     for (stages, status, reason) in [
         (vec![running(true), running(false)], "False", "Growing"),
         (vec![running(true), running(true)], "True", "Settled"),
@@ -53,21 +54,48 @@ fn a_service_is_complete_with_exactly_the_desired_replicas() {
 }
 
 #[test]
+fn a_rollout_names_the_replica_that_it_waits_for() {
+    let replica = |ordinal| {
+        let service = ServiceName::parse("shop").unwrap();
+        (ReplicaId { service, ordinal: Ordinal(ordinal) }, Incarnation(1))
+    };
+    let notes = [(replica(2), "GET /healthz answered 503".into()), (replica(0), "connection refused".into())];
+    let (settings, knowledge, notes) = (Settings::default(), Knowledge::default(), notes.into());
+    let snapshot = Snapshot { now: NOW, settings: &settings, knowledge: &knowledge, notes: &notes };
+    let mut service = service_of_two([running(true), running(true), running(false)]);
+    for ordinal in [0, 1] {
+        service.places.get_mut(&Ordinal(ordinal)).unwrap().generation = Generation(0);
+    }
+    let waiting = "it has not been ready since 00:00:01.000: GET /healthz answered 503";
+    let waits = snapshot.waits(&service);
+    assert_eq!(waits, [v1::Wait { replica: Some("shop-2".into()), message: waiting.into() }]);
+    let conditions = snapshot.conditions(&service, &waits);
+    let complete = conditions.iter().find(|found| found.kind == "Complete").unwrap();
+    let older = "2 of 2 replicas run an older version than the declared one";
+    assert_eq!(complete.message, format!("{older}: shop-2: {waiting}"));
+
+    let since = Time::from_millis(1000);
+    service.waits = vec![Wait { ordinal: Some(Ordinal(2)), reason: Reason::NotReady { since } }];
+    assert_eq!(snapshot.waits(&service), waits, "the plan notes it as well after a while");
+}
+
+#[test]
 fn a_hold_is_shown_until_it_ends() {
     let mut service = service_of_two([]);
     for (until, is_shown) in
         [(None, true), (Some(59_999), false), (Some(60_000), false), (Some(60_001), true)]
     {
         service.hold = Some(Hold { replicas: 2, until: until.map(Time::from_millis) });
-        let snapshot =
-            Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
-        assert_eq!(snapshot.service(&service, &[]).hold.is_some(), is_shown, "until {until:?}");
+        let (settings, knowledge, notes) = Default::default();
+        let snapshot = Snapshot { now: NOW, settings: &settings, knowledge: &knowledge, notes: &notes };
+        assert_eq!(snapshot.service(&service, &[], &[]).hold.is_some(), is_shown, "until {until:?}");
     }
 }
 
 #[test]
 fn a_service_is_exposed_since_the_proxy_confirmed_it() {
-    let snapshot = Snapshot { now: NOW, settings: &Settings::default(), knowledge: &Knowledge::default() };
+    let (settings, knowledge, notes) = Default::default();
+    let snapshot = Snapshot { now: NOW, settings: &settings, knowledge: &knowledge, notes: &notes };
     let mut service = service_of_two([]);
     let mut declared = Declared::clone(service.declared.as_ref().unwrap());
     let expose = serde_json::json!({"listen": "127.0.0.1:80", "port": "http"});

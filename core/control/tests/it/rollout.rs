@@ -1,7 +1,9 @@
 //! How a newer declaration replaces the running replicas.
 
+use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Declared, Observed};
+use model::reason::Reason;
 
 use crate::bench::{READY, fixed};
 use crate::world::{UNREADY, World, ms, observed, seconds};
@@ -101,6 +103,45 @@ fn a_version_that_never_becomes_ready_removes_nothing() {
     }
     assert_eq!(world.take_sent(), ["start shop-2/1 serving"]);
     assert_eq!(world.service("shop").serving(), 2);
+}
+
+#[test]
+fn a_version_that_does_not_become_ready_is_reported_once_after_half_a_minute() {
+    let mut world = World::with([version(1, 2)]);
+    world.declare(version(2, 2));
+    world.carry_out_unready();
+    world.report_state("shop-2", UNREADY);
+    let since = world.now;
+    world.advance(seconds(29));
+    assert_eq!(world.waits("shop"), []);
+    world.advance(seconds(600));
+    assert_eq!(world.waits("shop"), [Reason::NotReady { since }]);
+    assert_eq!(world.count_events(EventKind::Waiting), 1);
+    world.report_state("shop-2", READY);
+    assert_eq!(world.waits("shop"), []);
+}
+
+#[test]
+fn replicas_that_always_start_slowly_are_not_reported() {
+    let mut world = World::with([version(1, 2)]);
+    for version in (2..6).map(|number| self::version(number, 2)) {
+        world.declare(version);
+        for replica in ["shop-2", "shop-0"] {
+            world.carry_out_unready();
+            world.report_state(replica, UNREADY);
+            world.advance(seconds(50));
+            world.report_state(replica, READY);
+        }
+        world.run_for(seconds(10));
+    }
+    let before = world.count_events(EventKind::Waiting);
+    assert!(before > 0);
+    world.declare(version(6, 2));
+    world.carry_out_unready();
+    world.advance(seconds(90));
+    assert_eq!(world.count_events(EventKind::Waiting), before);
+    world.advance(seconds(30));
+    assert_eq!(world.count_events(EventKind::Waiting), before + 1);
 }
 
 #[test]
