@@ -161,7 +161,7 @@ fn expose(shared: &Shared, id: ActionId, name: &ServiceName, declared: Option<Ar
     if service.exposed.is_none() {
         routes::conceal(&shared.table, name, service, before.as_deref());
     }
-    let outcome = routing::update_route(shared, name, service);
+    let outcome = routing::expose_route(shared, name, service);
     if outcome == Outcome::Applied {
         let (now, before) = (listen_address(service.exposed.as_deref()), listen_address(before.as_deref()));
         if let Some(address) = now.filter(|now| Some(*now) != before) {

@@ -25,7 +25,18 @@ use crate::shared::Shared;
 
 /// [Sets](set_route) the route of a service, as the outcome of an action.
 pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownService) -> Outcome {
-    match set_route(shared, name, service) {
+    outcome(set_route(shared, name, service))
+}
+
+/// Sets the route of a service by an order to expose it, which takes its address over from a service that still listens there.
+///
+/// The declared addresses differ, so an order for the other service follows. Later changes of its replicas must not take the address back.
+pub(crate) fn expose_route(shared: &Shared, name: &ServiceName, service: &KnownService) -> Outcome {
+    outcome(set_route_by(Table::expose_service, shared, name, service))
+}
+
+fn outcome(result: Result<(), RouteError>) -> Outcome {
+    match result {
         Ok(()) => Outcome::Applied,
         Err(error) => Outcome::Failed(failure(&error)),
     }
@@ -34,6 +45,15 @@ pub(crate) fn update_route(shared: &Shared, name: &ServiceName, service: &KnownS
 /// Sets the endpoints of a service in the proxy and in its external balancers. Does nothing when it is neither exposed nor behind a
 /// route. After an error the earlier route stays.
 pub(crate) fn set_route(
+    shared: &Shared,
+    name: &ServiceName,
+    service: &KnownService,
+) -> Result<(), RouteError> {
+    set_route_by(Table::set_service, shared, name, service)
+}
+
+fn set_route_by(
+    set_service: fn(&Table, &ServiceRoute) -> Result<Option<SocketAddr>, RouteError>,
     shared: &Shared,
     name: &ServiceName,
     service: &KnownService,
@@ -73,7 +93,7 @@ pub(crate) fn set_route(
         let elsewhere = elsewhere.into_iter().flatten();
         route.endpoints.extend(elsewhere.map(|external| EndpointRoute { connection, ..external }));
     }
-    shared.table.set_service(&route)?;
+    set_service(&shared.table, &route)?;
     balancers::update(shared, name, service, &route);
     Ok(())
 }

@@ -26,7 +26,7 @@ fn accept_one(socket: &std::net::TcpListener) -> io::Result<(std::net::TcpStream
 }
 
 /// Accepts connections for a service and gives each to the worker with the fewest connections, from when the proxy is open until the socket
-/// is closed.
+/// is closed or served for another service.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     socket: std::net::TcpListener,
@@ -65,6 +65,7 @@ pub(crate) async fn accept(
         let Ok(connection_permit) = connection_permit else { return };
         let accepted = tokio::select! {
             biased;
+            () = stop.cancelled() => return,
             accepted = socket.async_io(Interest::READABLE, accept_one) => accepted,
             () = worker.until_stopping() => return,
         };

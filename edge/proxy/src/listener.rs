@@ -106,9 +106,22 @@ impl Listener {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
-    /// Stops serving the socket, which keeps listening for another proxy.
+    /// Stops serving the socket, which keeps listening for another service or proxy.
     pub(crate) fn release(&self) {
         self.stop.cancel();
+    }
+
+    /// The same socket, for another service; the second part is for the worker that accepts.
+    pub(crate) fn duplicate(&self) -> io::Result<(Self, ListenerSocket)> {
+        Self::of(self.transport, self.socket.try_clone()?, self.requested)
+    }
+
+    /// Whether a socket of `transport` at `address` cannot exist beside it: one of a wildcard address has the port on every address.
+    pub(crate) fn overlaps(&self, transport: Transport, address: SocketAddr) -> bool {
+        let is_any = self.actual.ip().is_unspecified() || address.ip().is_unspecified();
+        self.transport == transport
+            && self.actual.port() == address.port()
+            && (is_any || self.actual.ip() == address.ip())
     }
 
     /// The socket, for another proxy.

@@ -18,8 +18,10 @@ use crate::tls::{Challenge, Terminator, TlsState};
 use crate::traffic::{RouteTraffic, ServiceLoad, ServiceTraffic};
 use crate::worker::{Command, Shared};
 
+mod entry;
 mod error;
 
+use self::entry::{AddressClaim, Binding, Entry, holder_of};
 use self::error::ENDPOINTS_MAX;
 pub use self::error::{EndpointError, RouteError};
 
@@ -34,13 +36,6 @@ pub struct Table {
     inherited: Arc<Mutex<Vec<InheritedListener>>>,
     /// Wakes the thread that watches certificates, because there may be some now.
     wake_certificate_watch: Sender<()>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    service: Arc<Service>,
-    /// `None` for a service that is reached through a gateway only.
-    listener: Option<Listener>,
 }
 
 impl Table {
@@ -63,7 +58,29 @@ impl Table {
     /// listening socket is not touched. Endpoints that keep id and address keep their connections and counters; those that are left out get
     /// no new requests and finish those they have. Certificates are read when they are first named, and again when their files change;
     /// connections keep the certificate of their handshake.
+    ///
+    /// A service whose address another one has [taken over](Self::expose_service) does not listen until it is exposed again.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
+        self.set_service_claiming(route, AddressClaim::Unused)
+    }
+
+    /// Sets a service as [`set_service`](Self::set_service) does, and takes its address over from a service that listens there.
+    ///
+    /// For a set of services whose addresses differ, one by one in any order: a service that has an address which is declared for another
+    /// one is about to be exposed elsewhere, or hidden. Where both addresses are the same, the socket is handed over with the clients that
+    /// wait to be accepted. Until the displaced service is exposed, the socket that this one gives up stays open and serves it, so that
+    /// services can exchange their addresses without refusing a client. Where the addresses only overlap, as `0.0.0.0:80` and
+    /// `127.0.0.1:80` do, the socket of the other one, or the earlier one of this service, is closed first; UDP sockets that overlap, and
+    /// shared listeners, keep their addresses.
+    pub fn expose_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
+        self.set_service_claiming(route, AddressClaim::TakeOver)
+    }
+
+    fn set_service_claiming(
+        &self,
+        route: &ServiceRoute,
+        claim: AddressClaim,
+    ) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let terminator = self.terminator(route)?;
         let mut entries = self.entries();
@@ -77,7 +94,7 @@ impl Table {
             service.set_access_log(log.clone());
             Ok(service)
         };
-        let actual = self.set(&mut entries, route, make)?;
+        let actual = self.set(&mut entries, route, claim, make)?;
         if let Some(entry) = entries.get(&route.service) {
             entry.service.set_terminator(terminator);
             entry.service.set_access_log(log);
@@ -109,7 +126,7 @@ impl Table {
             service.set_terminator(terminator.clone());
             Ok(service)
         };
-        let actual = self.set(&mut entries, &route, make)?.unwrap_or(gateway.listen);
+        let actual = self.set(&mut entries, &route, AddressClaim::Unused, make)?.unwrap_or(gateway.listen);
         if let Some(router) = entries.get(&name).and_then(|entry| entry.service.router.as_ref()) {
             let find = |backend: &Backend| service_behind(backend, &entries);
             router.update(&gateway.routes, &self.shared.logs, find)?;
@@ -141,35 +158,49 @@ impl Table {
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
         route: &ServiceRoute,
+        claim: AddressClaim,
         make: impl FnOnce(&BTreeMap<Arc<str>, Entry>) -> Result<Service, RouteError>,
     ) -> Result<Option<SocketAddr>, RouteError> {
         if self.shared.is_stopped() {
             return Err(RouteError::Stopping { service: Arc::clone(&route.service) });
         }
-        let known = entries.get(&route.service);
         let transport = Transport::of(route.protocol);
-        let bound_to = |listener: &Listener| (listener.transport, listener.requested);
-        let before = known.map(|entry| entry.listener.as_ref().map(bound_to));
-        if before == Some(route.listen.map(|address| (transport, address))) {
-            return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
+        let wanted = route.listen.map(|address| Binding { transport, address });
+        if let Some(entry) = entries.get(&route.service).filter(|entry| entry.is_bound_as(wanted, claim)) {
+            return Ok(entry.listener.as_ref().map(|listener| listener.actual));
         }
-        let opened = route.listen.map(|address| self.open_listener(entries, route, address)).transpose()?;
-        let service =
-            known.map_or_else(|| make(entries).map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
+        let holder = wanted.filter(|_| claim == AddressClaim::TakeOver);
+        let holder = holder.and_then(|wanted| Some((wanted, Arc::clone(holder_of(entries, wanted)?))));
+        let opened = match (&holder, route.listen) {
+            (Some((binding, name)), _) => Some(share_socket(&entries[name], *binding, route)?),
+            (None, Some(address)) => Some(self.open_listener(entries, route, address, claim)?),
+            (None, None) => None,
+        };
         let (listener, socket) = opened.unzip();
         let actual = listener.as_ref().map(|listener| listener.actual);
-        let service = match service {
+        let known = entries.get(&route.service).map(|entry| Ok(Arc::clone(&entry.service)));
+        let service = match known.unwrap_or_else(|| make(entries).map(Arc::new)) {
             Ok(service) => service,
             Err(error) => {
-                listener.inspect(|listener| self.close(listener));
+                // The socket of a holder stays open.
+                listener.filter(|_| holder.is_none()).inspect(|listener| self.close(listener));
                 return Err(error);
             }
         };
+        if let Some((binding, name)) = &holder
+            && let Some(socket) = entries.get_mut(name).and_then(|entry| entry.take_socket(*binding))
+        {
+            socket.release();
+        }
         if let (Some(socket), Some(listener)) = (socket, &listener) {
             self.start_accepting(socket, listener, &service, entries.len());
         }
-        if let Some(old) = entries.insert(Arc::clone(&route.service), Entry { service, listener }) {
-            old.listener.inspect(|listener| self.close(listener));
+        let entry = Entry { service, listener, displaced: None };
+        if let Some(mut old) = entries.insert(Arc::clone(&route.service), entry) {
+            let displaced = holder.and_then(|(_, name)| entries.get_mut(&name)?.displaced.as_mut());
+            let mut given_up = old.take_sockets();
+            let spare = displaced.and_then(|displaced| displaced.spare.replace(given_up.next()?));
+            spare.into_iter().chain(given_up).for_each(|listener| self.close(&listener));
         }
         Ok(actual)
     }
@@ -207,11 +238,11 @@ impl Table {
     /// `false` if there was none.
     pub fn remove_service(&self, service: &str) -> bool {
         let mut entries = self.entries();
-        let Some(entry) = entries.remove(service) else {
+        let Some(mut entry) = entries.remove(service) else {
             return false;
         };
         entry.service.close();
-        entry.listener.inspect(|listener| self.close(listener));
+        entry.take_sockets().for_each(|listener| self.close(&listener));
         self.publish(entries);
         true
     }
@@ -331,8 +362,9 @@ impl Table {
     /// Fails when descriptors have run out.
     pub fn share_listeners(&self) -> io::Result<Vec<InheritedListener>> {
         let entries = self.entries();
-        let listening = entries.iter().filter_map(|(name, entry)| Some((name, entry.listener.as_ref()?)));
-        listening.map(|(name, listener)| listener.share(name)).collect()
+        let listening =
+            entries.iter().flat_map(|(name, entry)| entry.sockets().map(move |it| it.share(name)));
+        listening.collect()
     }
 
     /// How many inherited sockets no service has claimed yet.
@@ -350,14 +382,14 @@ impl Table {
     pub(crate) fn close_listeners(&self) {
         for entry in self.entries().values_mut() {
             // Dropped as well: a UDP socket stays bound until it is closed.
-            entry.listener.take().inspect(|listener| self.close(listener));
+            entry.take_sockets().for_each(|listener| self.close(&listener));
         }
     }
 
     /// Drops all listening sockets, which another proxy continues to use.
     pub(crate) fn release_listeners(&self) {
         for entry in self.entries().values_mut() {
-            entry.listener.take().inspect(Listener::release);
+            entry.take_sockets().for_each(|listener| listener.release());
         }
     }
 
@@ -369,9 +401,10 @@ impl Table {
     /// Opens a listening socket, or claims the one that was inherited for it.
     fn open_listener(
         &self,
-        entries: &BTreeMap<Arc<str>, Entry>,
+        entries: &mut BTreeMap<Arc<str>, Entry>,
         route: &ServiceRoute,
         address: SocketAddr,
+        claim: AddressClaim,
     ) -> Result<(Listener, ListenerSocket), RouteError> {
         let transport = Transport::of(route.protocol);
         let inherited_socket = {
@@ -379,12 +412,67 @@ impl Table {
             let place = inherited.iter().position(|it| it.is_for(transport, &route.service, address));
             place.map(|place| inherited.swap_remove(place).socket)
         };
-        let Some(socket) = inherited_socket else { return open(entries, route, address) };
+        let Some(socket) = inherited_socket else {
+            return match open(entries, route, address) {
+                Err(RouteError::AddressTaken { .. }) if claim == AddressClaim::TakeOver => {
+                    self.open_overlapping(entries, route, address)
+                }
+                opened => opened,
+            };
+        };
         Listener::of(transport, socket, address).map_err(|source| RouteError::Listen {
             service: Arc::clone(&route.service),
             address,
             source,
         })
+    }
+
+    /// Closes the sockets of services that overlap with `address`, and opens one there. After an error they are open as before.
+    fn open_overlapping(
+        &self,
+        entries: &mut BTreeMap<Arc<str>, Entry>,
+        route: &ServiceRoute,
+        address: SocketAddr,
+    ) -> Result<(Listener, ListenerSocket), RouteError> {
+        let wanted = Binding { transport: Transport::of(route.protocol), address };
+        let overlapping = entries
+            .iter()
+            .filter_map(|(name, entry)| Some((entry, Arc::clone(name), entry.overlapping(wanted)?)));
+        // A UDP address is not free before its worker has dropped the socket. Where the system chose the port, the service is not about to leave.
+        let is_movable = |(entry, _, binding): &(&Entry, Arc<str>, Binding)| {
+            !entry.is_gateway() && binding.transport == Transport::Tcp && binding.address.port() != 0
+        };
+        let movable: Vec<_> =
+            overlapping.filter(is_movable).map(|(_, name, binding)| (name, binding)).collect();
+        for (name, binding) in &movable {
+            if let Some(listener) = entries.get_mut(name).and_then(|entry| entry.take_socket(*binding)) {
+                self.close(&listener);
+            }
+        }
+        let opened = open(entries, route, address);
+        if opened.is_err() {
+            for (name, binding) in movable {
+                self.reopen(entries, &name, binding);
+            }
+        }
+        opened
+    }
+
+    /// Lets a service listen again where it was made to stop.
+    fn reopen(&self, entries: &mut BTreeMap<Arc<str>, Entry>, name: &Arc<str>, binding: Binding) {
+        let nth = entries.len();
+        let Some(entry) = entries.get_mut(name).filter(|entry| entry.is_displaced_from(binding)) else {
+            return;
+        };
+        match Listener::open(binding.transport, binding.address) {
+            Ok((listener, socket)) => {
+                self.start_accepting(socket, &listener, &entry.service, nth);
+                (entry.listener, entry.displaced) = (Some(listener), None);
+            }
+            Err(error) => {
+                tracing::error!(service = %name, address = %binding.address, %error, "listener_not_reopened")
+            }
+        }
     }
 
     fn start_accepting(
@@ -467,6 +555,21 @@ fn service_behind(backend: &Backend, entries: &BTreeMap<Arc<str>, Entry>) -> Opt
     takes_requests.then(|| Arc::clone(service))
 }
 
+/// Shares the socket of another service, to be used for `route`.
+fn share_socket(
+    holder: &Entry,
+    binding: Binding,
+    route: &ServiceRoute,
+) -> Result<(Listener, ListenerSocket), RouteError> {
+    let held = holder.sockets().find(|listener| Binding::of(listener) == binding);
+    let shared = held.ok_or(io::ErrorKind::NotFound.into()).and_then(Listener::duplicate);
+    shared.map_err(|source| RouteError::Listen {
+        service: Arc::clone(&route.service),
+        address: binding.address,
+        source,
+    })
+}
+
 fn open(
     entries: &BTreeMap<Arc<str>, Entry>,
     route: &ServiceRoute,
@@ -475,9 +578,8 @@ fn open(
     let service = Arc::clone(&route.service);
     let transport = Transport::of(route.protocol);
     Listener::open(transport, address).map_err(|source| {
-        let is_it = |it: &Listener| it.transport == transport && overlap(it.actual, address);
-        let is_there = |entry: &Entry| entry.listener.as_ref().is_some_and(is_it);
-        let ours = entries.iter().find(|(_, entry)| is_there(entry));
+        let ours =
+            entries.iter().find(|(_, entry)| entry.overlapping(Binding { transport, address }).is_some());
         match (source.kind(), ours) {
             (io::ErrorKind::AddrInUse, Some((by, _))) => {
                 RouteError::AddressTaken { service, address, by: Arc::clone(by) }
@@ -486,10 +588,4 @@ fn open(
             (_, _) => RouteError::Listen { service, address, source },
         }
     })
-}
-
-/// Whether two sockets cannot have these addresses: one of a wildcard address has the port on every address.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && (is_any || one.ip() == other.ip())
 }

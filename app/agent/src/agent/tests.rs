@@ -1,6 +1,7 @@
 //! The agent on a platform whose replicas end as soon as they are started.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -106,12 +107,22 @@ impl Platform for ShortLived {
     }
 }
 
+fn declared(service: &str, spec: &str) -> Arc<Declared> {
+    let text =
+        format!("{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: {service}}}, spec: {spec}}}");
+    let mut read = manifest::parse("test", &text);
+    assert!(read.diagnostics.is_empty(), "{:?}", read.diagnostics);
+    let Resource::Service(declared) = read.documents.remove(0).resource else { panic!("it is a service") };
+    let (name, revision) = (declared.name().clone(), Generation(1));
+    Arc::new(Declared { name, revision, generation: revision, spec: declared.spec, autoscaler: None })
+}
+
 /// An agent that is given orders by the test.
 struct Node {
     agent: Agent,
     orders: Sender<Order>,
     sequence: u64,
-    _proxy: Proxy,
+    proxy: Proxy,
     _folder: TempDir,
 }
 
@@ -134,7 +145,7 @@ impl Node {
         let (orders, inbox) = channel();
         let issued = folder.path().join("acme");
         let agent = Agent::start(name, None, issued, platform, proxy.table(), loop_handle.unwrap(), inbox);
-        Self { agent: agent.unwrap(), orders, sequence: 0, _proxy: proxy, _folder: folder }
+        Self { agent: agent.unwrap(), orders, sequence: 0, proxy, _folder: folder }
     }
 
     /// Orders an action, and waits until it is carried out.
@@ -151,19 +162,22 @@ impl Node {
     }
 
     async fn start_replica(&mut self, service: &str) {
-        let text = format!(
-            "{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: {service}}}, spec: {{run: {{command: [x]}}}}}}"
-        );
-        let Resource::Service(declared) = manifest::parse("test", &text).documents.remove(0).resource else {
-            panic!("it is a service")
-        };
-        let name = declared.name().clone();
-        let revision = Generation(1);
-        let (spec, autoscaler) = (declared.spec, None);
-        let replica = ReplicaId { service: name.clone(), ordinal: Ordinal(0) };
-        let declared = Arc::new(Declared { name, revision, generation: revision, spec, autoscaler });
+        let declared = declared(service, "{run: {command: [x]}}");
+        let replica = ReplicaId { service: declared.name.clone(), ordinal: Ordinal(0) };
         let admission = Admission::Serving { weight: 1 };
         self.act(ActionKind::Start { replica, incarnation: Incarnation(1), declared, admission }).await;
+    }
+
+    /// Orders that a service is exposed at an address.
+    async fn expose(&mut self, service: &str, at: SocketAddr) {
+        let spec = format!(
+            "{{run: {{command: [x]}}, ports: [{{name: http}}], expose: {{port: http, listen: \"{at}\"}}}}"
+        );
+        self.act(ActionKind::Expose(declared(service, &spec))).await;
+    }
+
+    fn address(&self, service: &str) -> Option<SocketAddr> {
+        self.proxy.table().address(service)
     }
 
     async fn end(self) {
@@ -205,5 +219,26 @@ async fn services_that_are_gone_leave_nothing_behind() {
     };
     let result = tokio::time::timeout(DEADLINE, forgotten).await;
     assert!(result.is_ok(), "{:?} are still known", names());
+    node.end().await;
+}
+
+#[tokio::test]
+async fn services_that_are_declared_on_each_others_address_exchange_them() {
+    let mut node = Node::begin(ShortLived::new(true));
+    let [first, second, third] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::free())));
+    node.expose("blue", first).await;
+    node.expose("green", second).await;
+    node.expose("red", third).await;
+
+    node.expose("blue", second).await;
+    node.start_replica("green").await;
+    assert_eq!(node.address("blue"), Some(second), "a replica of the service before takes nothing back");
+    node.expose("green", first).await;
+    assert_eq!([node.address("blue"), node.address("green")], [Some(second), Some(first)]);
+
+    node.expose("red", second).await;
+    node.act(ActionKind::Conceal(ServiceName::parse("blue").unwrap())).await;
+    assert_eq!([node.address("blue"), node.address("red")], [None, Some(second)]);
+    assert!(std::net::TcpListener::bind(third).is_ok(), "nobody is to listen there any more");
     node.end().await;
 }

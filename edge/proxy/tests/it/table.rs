@@ -100,6 +100,155 @@ async fn a_service_can_move_to_another_address() {
     within(async { while tokio::net::TcpStream::connect(fixture.address).await.is_ok() {} }).await;
 }
 
+/// Services that answer with their names, each on an address of its own.
+struct Services {
+    fixture: Fixture,
+    names: Vec<&'static str>,
+    addresses: Vec<SocketAddr>,
+    backends: Vec<Backend>,
+}
+
+impl Services {
+    async fn new(names: &[&'static str]) -> Self {
+        let fixture = Fixture::new(&[]);
+        let mut services =
+            Self { fixture, names: names.to_vec(), addresses: Vec::new(), backends: Vec::new() };
+        for (i, name) in names.iter().enumerate() {
+            services.backends.push(Backend::named(name).await);
+            services.addresses.push(unused_address());
+            services.expose(i, i).unwrap();
+        }
+        services
+    }
+
+    fn route(&self, service: usize, listen: SocketAddr) -> ServiceRoute {
+        let mut route = ServiceRoute::new(self.names[service], listen);
+        route.endpoints = vec![EndpointRoute::new(id(0), self.backends[service].address)];
+        route
+    }
+
+    /// Exposes a service on one of the addresses.
+    fn expose(&self, service: usize, at: usize) -> Result<Option<SocketAddr>, RouteError> {
+        self.fixture.table.expose_service(&self.route(service, self.addresses[at]))
+    }
+
+    async fn who_answers(&self, at: usize) -> String {
+        let answer = Client::connect(self.addresses[at]).await.get("/").await.unwrap();
+        String::from_utf8(answer.body().to_vec()).unwrap()
+    }
+
+    /// Waits until a service answers at an address. Right after the change one more client may be served by the service before.
+    async fn until_answered_by(&self, service: usize, at: usize) {
+        within(async { while self.who_answers(at).await != self.names[service] {} }).await;
+    }
+}
+
+#[tokio::test]
+async fn services_exchange_their_addresses() {
+    let services = Services::new(&["blue", "green"]).await;
+    let mut kept = Client::connect(services.addresses[0]).await;
+    assert_eq!(kept.get("/").await.unwrap().body(), "blue");
+
+    assert_eq!(services.expose(0, 1).unwrap(), Some(services.addresses[1]));
+    services.until_answered_by(0, 1).await;
+    assert_eq!(services.who_answers(0).await, "blue", "its socket stays open for the other service");
+    let table = &services.fixture.table;
+    assert_eq!(table.address("green"), None);
+    let change = table.set_service(&services.route(1, services.addresses[1]));
+    assert_eq!(change.unwrap(), None, "a change of its endpoints does not take the address back");
+    assert_eq!(services.who_answers(1).await, "blue");
+
+    assert_eq!(services.expose(1, 0).unwrap(), Some(services.addresses[0]));
+    services.until_answered_by(1, 0).await;
+    assert_eq!(services.who_answers(1).await, "blue");
+    assert_eq!(kept.get("/").await.unwrap().body(), "blue", "clients that are connected stay");
+}
+
+#[tokio::test]
+async fn services_exchange_their_addresses_in_any_order_and_back() {
+    let services = Services::new(&["red", "green", "blue"]).await;
+    for order in [[0, 1, 2], [0, 2, 1], [2, 1, 0]] {
+        for shift in [1, 2, 0] {
+            for service in order {
+                services.expose(service, (service + shift) % 3).unwrap();
+            }
+            for service in order {
+                services.until_answered_by(service, (service + shift) % 3).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_services_exchange_their_addresses_no_client_is_refused() {
+    let services = Services::new(&["blue", "green"]).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut clients = tokio::task::JoinSet::new();
+    for address in services.addresses.clone() {
+        let stopped = stopped.clone();
+        clients.spawn(async move {
+            let mut answers = 0;
+            while !*stopped.borrow() {
+                assert!(Client::connect(address).await.get("/").await.unwrap().status().is_success());
+                answers += 1;
+            }
+            answers
+        });
+    }
+    for nth in 1..=200 {
+        for service in [0, 1] {
+            services.expose(service, (service + nth) % 2).unwrap();
+            services.who_answers(service).await;
+        }
+    }
+    stop.send(true).unwrap();
+    for answers in clients.join_all().await {
+        assert!(answers > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_loses_its_address_gives_up_what_it_was_kept_for_it() {
+    let services = Services::new(&["red", "blue"]).await;
+    services.expose(0, 1).unwrap();
+    let elsewhere = unused_address();
+    let route = services.route(1, elsewhere);
+    assert_eq!(services.fixture.table.expose_service(&route).unwrap(), Some(elsewhere));
+    services.until_answered_by(0, 1).await;
+    let is_open = async || tokio::net::TcpStream::connect(services.addresses[0]).await.is_ok();
+    within(async { while is_open().await {} }).await;
+
+    assert_eq!(services.expose(1, 1).unwrap(), Some(services.addresses[1]));
+    assert!(services.fixture.table.remove_service("blue"));
+    let is_open = async || tokio::net::TcpStream::connect(services.addresses[1]).await.is_ok();
+    within(async { while is_open().await {} }).await;
+    assert_eq!(services.fixture.table.address("red"), None);
+    assert_eq!(services.expose(0, 1).unwrap(), Some(services.addresses[1]));
+    services.until_answered_by(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_service_moves_to_all_addresses_of_its_port_and_back() {
+    let backend = Backend::named("here").await;
+    let fixture = Fixture::new(&[backend.address]);
+    let port = fixture.address.port();
+    let narrow = ServiceRoute { listen: Some(fixture.address), ..fixture.route.clone() };
+    // Its port is no longer one that the system chose.
+    fixture.table.remove_service(SERVICE);
+    fixture.table.expose_service(&narrow).unwrap();
+    let wide = ServiceRoute { listen: Some(([0, 0, 0, 0], port).into()), ..narrow.clone() };
+    for route in [&wide, &narrow, &wide] {
+        assert_eq!(fixture.table.expose_service(route).unwrap(), route.listen);
+        assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "here");
+    }
+    fixture.table.expose_service(&narrow).unwrap();
+    let other_program = TcpListener::bind(SocketAddr::from(([127, 0, 0, 2], port))).unwrap();
+    let error = fixture.table.expose_service(&wide).unwrap_err();
+    assert!(matches!(error, RouteError::AddressInUse { .. }), "{error:?}");
+    assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "here", "it listens as before");
+    drop(other_program);
+}
+
 #[tokio::test]
 async fn after_shutdown_nothing_can_be_set() {
     let fixture = Fixture::new(&[]);

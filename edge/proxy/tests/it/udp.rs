@@ -375,3 +375,30 @@ async fn waiting_sessions_find_a_restarted_endpoint() {
     let _host = UdpEndpoint::at("b", address).await;
     assert_eq!(client.receive().await, "b: meanwhile");
 }
+
+#[tokio::test]
+async fn services_exchange_their_addresses() {
+    let hosts = [UdpEndpoint::new("blue").await, UdpEndpoint::new("green").await];
+    let fixture = fixture(&[], |_| {});
+    let addresses = [unused_address(), unused_address()];
+    let expose = |service: usize, at: usize| {
+        let mut route = ServiceRoute::new(["blue", "green"][service], addresses[at]);
+        route.protocol = Protocol::Udp;
+        route.endpoints = vec![EndpointRoute::new(id(0), hosts[service].address)];
+        assert_eq!(fixture.table.expose_service(&route).unwrap(), Some(addresses[at]));
+    };
+    (0..2).for_each(|i| expose(i, i));
+    for shift in [1, 0, 1] {
+        (0..2).for_each(|i| expose(i, (i + shift) % 2));
+        for (i, name) in ["blue", "green"].into_iter().enumerate() {
+            let address = addresses[(i + shift) % 2];
+            // The answer to a datagram that the service before still received may be lost.
+            let answers = async || {
+                let client = UdpClient::of(address).await;
+                let answer = tokio::time::timeout(Duration::from_secs(1), client.request("hello"));
+                answer.await.is_ok_and(|answered_by| answered_by == name)
+            };
+            within(async { while !answers().await {} }).await;
+        }
+    }
+}
