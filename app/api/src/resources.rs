@@ -228,8 +228,8 @@ pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &
     shown.collect()
 }
 
-/// Why the replicas of `places` that wait for another start could not be started. The loop does not keep the cause of a start that failed
-/// before the process existed, so it is taken from the latest event.
+/// Why the replicas of `places` that wait for another start could not be started. The loop does not know after a restart of its own why a
+/// start failed, so it is taken from the latest event.
 fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, String> {
     let waiting: BTreeSet<&ReplicaId> = places
         .iter()

@@ -202,7 +202,10 @@ impl Snapshot<'_> {
         let is_unready = matches!(reason, Reason::NotReady { .. });
         let message = match is_unready.then(note).flatten() {
             Some(note) => format!("{reason}: {note}"),
-            None => reason.to_string(),
+            None => {
+                let place = ordinal.and_then(|ordinal| service.places.get(&ordinal));
+                with_end(reason.to_string(), place.and_then(last_end))
+            }
         };
         v1::Wait { replica: replica.map(|replica| replica.to_string()), message }
     }
@@ -310,7 +313,10 @@ impl Snapshot<'_> {
             generation: place.generation.0,
             adopted: false,
             protected_until: service.protected_until(self.now.time, ordinal).map(|until| self.at(until)),
-            message: message(wait.map(|wait| wait.reason.to_string()), last_exit(place)),
+            message: match wait {
+                Some(wait) => Some(with_end(wait.reason.to_string(), last_end(place))),
+                None => last_end(place),
+            },
             endpoint: None,
             traffic: v1::Traffic {
                 requests_per_second: rate.map(MilliRps::per_second),
@@ -366,22 +372,20 @@ fn stage_since(stage: &Stage) -> Time {
     }
 }
 
-/// What a replica waits for, and how the last incarnation ended.
-fn message(wait: Option<String>, exit: Option<String>) -> Option<String> {
-    match (wait, exit) {
-        (Some(wait), Some(exit)) => Some(format!("{wait}; {exit}")),
-        (wait, exit) => wait.or(exit),
+/// What a replica waits for, and how the one before ended unless that is already part of it.
+fn with_end(wait: String, end: Option<String>) -> String {
+    match end {
+        Some(end) if !wait.contains(&end) => format!("{wait}; {end}"),
+        Some(_) | None => wait,
     }
 }
 
-fn last_exit(place: &Place) -> Option<String> {
+/// How the last replica of an empty place ended, or why it could not be started.
+fn last_end(place: &Place) -> Option<String> {
     match &place.stage {
         Stage::Empty { exit: Some(exit), .. } => Some(exit_sentence(*exit)),
-        Stage::Empty { exit: None, .. }
-        | Stage::Starting { .. }
-        | Stage::Running(_)
-        | Stage::Draining { .. }
-        | Stage::Stopping { .. } => None,
+        Stage::Empty { exit: None, .. } => place.start_failure.as_deref().map(str::to_owned),
+        Stage::Starting { .. } | Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => None,
     }
 }
 

@@ -80,6 +80,30 @@ fn a_rollout_names_the_replica_that_it_waits_for() {
 }
 
 #[test]
+fn whatever_a_replica_waits_for_it_is_said_why_it_was_not_started() {
+    let why = "could not start shop-0: port 8602 (http) is in use by another replica";
+    let mut service = service_of_two([Stage::Empty { since: NOW.time, exit: None }]);
+    let place = service.places.get_mut(&Ordinal(0)).unwrap();
+    place.start_failure = Some(why.into());
+    let place = place.clone();
+    let (settings, knowledge, notes) = Default::default();
+    let snapshot = Snapshot { now: NOW, settings: &settings, knowledge: &knowledge, notes: &notes };
+    let storm = Reason::StormLimit { scope: model::reason::StormScope::Node, until: NOW.time };
+    let failed = Reason::StartFailed { cause: why.into(), until: NOW.time };
+    for (reason, message) in
+        [(storm.clone(), format!("{storm}; {why}")), (failed.clone(), failed.to_string())]
+    {
+        service.waits = vec![Wait { ordinal: Some(Ordinal(0)), reason }];
+        let waits = snapshot.waits(&service);
+        assert_eq!(waits, [v1::Wait { replica: Some("shop-0".into()), message: message.clone() }]);
+        assert_eq!(snapshot.place(&service, Ordinal(0), &place).status.message, Some(message.clone()));
+        let conditions = snapshot.conditions(&service, &waits);
+        let complete = conditions.iter().find(|found| found.kind == "Complete").unwrap();
+        assert_eq!(complete.message, format!("0 of 2 desired replicas are ready: shop-0: {message}"));
+    }
+}
+
+#[test]
 fn a_hold_is_shown_until_it_ends() {
     let mut service = service_of_two([]);
     for (until, is_shown) in
