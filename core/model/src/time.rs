@@ -77,6 +77,20 @@ impl Wall {
     pub const fn as_millis(self) -> u64 {
         self.0
     }
+
+    /// The span from `earlier` to this time; zero when `earlier` is not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The time in UTC for who reads it at `now`, rounded up to the second: `09:00:00 UTC`, or `2026-12-01 09:00:00 UTC` on another day.
+    pub fn show(self, now: Self) -> String {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let up = Self(self.0.div_ceil(1000).saturating_mul(1000));
+        let form = if up.0 / DAY_MS == now.0 / DAY_MS { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S UTC" };
+        let time = i64::try_from(up.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        time.map_or_else(|| "the end of the calendar".to_owned(), |time| time.strftime(form).to_string())
+    }
 }
 
 /// The time of day in UTC by the loop's clock: `06:20:15.250`.
@@ -102,4 +116,24 @@ fn time_of_day(ms: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 #[inline]
 pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_on_another_day_is_shown_with_its_date() {
+        let now = Wall::from_millis(1_795_937_829_123);
+        for (ms, shown) in [
+            (1_795_942_800_000, "09:00:00 UTC"),
+            (1_795_942_799_001, "09:00:00 UTC"),
+            (1_795_996_799_000, "23:59:59 UTC"),
+            (1_795_996_799_001, "2026-11-30 00:00:00 UTC"),
+            (1_795_910_399_000, "2026-11-28 23:59:59 UTC"),
+            (u64::MAX, "the end of the calendar"),
+        ] {
+            assert_eq!(Wall::from_millis(ms).show(now), shown, "{ms}");
+        }
+    }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use model::decision::{AlternativeSize, Explanation, Limit, MetricLevel, Policy, Prospect, RequiredChange};
 use model::quantity::Replicas;
 use model::resource::ScaleMode;
-use model::time::Wall;
 
 use crate::expected_load::FORECAST;
 use crate::explainable::{ExplainableDecision, SCHEDULED};
@@ -25,7 +24,8 @@ use crate::sizing::Outcome;
 /// 600: ten minutes, at a period of a second, exactly as the loop will decide; most windows are shorter.
 const STEPS: u32 = 600;
 
-/// The time between two decisions after the first [`STEPS`]. An answer is at most this much too late.
+/// The time between two decisions after the first [`STEPS`]. An answer is at most this much too late, and never too late where a schedule
+/// decides: whenever one begins or ends is a decision of its own.
 const STRIDE: Duration = Duration::from_secs(15);
 
 /// How far ahead is simulated: the longest window of a HorizontalPodAutoscaler's behavior.
@@ -93,7 +93,8 @@ impl ExplainableDecision {
         let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
             if until.is_empty() { String::new() } else { format!("; until then: {}", until.join(", ")) };
-        let note = format!("at {} if the load stays as it is: {}{until}", clock(at), Replicas(desired));
+        let when = at.show(self.inputs.now.wall);
+        let note = format!("at {when} if the load stays as it is: {}{until}", Replicas(desired));
         Some(Prospect {
             desired,
             requires: RequiredChange::Time,
@@ -194,7 +195,7 @@ impl ExplainableDecision {
             },
         };
         let at = (other.inputs.now != self.inputs.now).then_some(other.inputs.now.wall);
-        let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
+        let until = at.map(|at| format!(" until {}", at.show(self.inputs.now.wall))).unwrap_or_default();
         let desired = other.sizing.desired;
         let note = format!("with {load}{until}: {}", Replicas(desired));
         goal.with_note(Prospect { desired, requires: RequiredChange::Load, levels, at, note: note.into() })
@@ -340,7 +341,7 @@ fn run(inputs: SizeInputs, is_met: impl Fn(u32) -> bool) -> RunEnd {
 
 fn run_for(horizon: Duration, mut inputs: SizeInputs, is_met: impl Fn(u32) -> bool) -> RunEnd {
     let begin = inputs.now.time;
-    let mut step = 0;
+    let (mut step, mut schedule_change) = (0, None);
     loop {
         let (sizing, memory) = inputs.decide();
         let elapsed = inputs.now.time.since(begin);
@@ -353,13 +354,14 @@ fn run_for(horizon: Duration, mut inputs: SizeInputs, is_met: impl Fn(u32) -> bo
             STEPS.. if elapsed < HORIZON => STRIDE.max(inputs.period),
             STEPS.. => SCHEDULE_STRIDE.max(inputs.period),
         };
+        if schedule_change.is_none_or(|change| change <= inputs.now.wall) {
+            let schedules = inputs.declared.spec.scale.schedule.iter();
+            schedule_change = schedules.filter_map(|schedule| schedule.next_change(inputs.now.wall)).min();
+        }
+        let by = schedule_change.map_or(by, |change| by.min(change.since(inputs.now.wall)));
         inputs.advance(by, sizing.desired, memory);
         step += 1;
     }
-}
-
-fn clock(at: Wall) -> String {
-    format!("{at} UTC")
 }
 
 #[cfg(test)]

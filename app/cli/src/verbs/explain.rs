@@ -313,7 +313,7 @@ mod tests {
                 need: "time".into(),
                 levels: Vec::new(),
                 at: Some("2026-11-21T06:00:05.000Z".into()),
-                message: "at 06:00:05.000 UTC if the load stays as it is: 6 replicas".into(),
+                message: "at 06:00:05 UTC if the load stays as it is: 6 replicas".into(),
             }],
             why_not: None,
             limits: vec![v1::Limit {
@@ -343,7 +343,7 @@ mod tests {
             "replica/shop-3: starts",
             "2 replicas added",
             "size of a replica\n  auto: changed in place",
-            "what would change it\n  at 06:00:05.000 UTC",
+            "what would change it\n  at 06:00:05 UTC",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }

@@ -99,6 +99,13 @@ impl Schedule {
         });
         Some(Window::of(begun?, self.duration))
     }
+
+    /// When a window begins or ends next after `at`; `None` at the end of the calendar. Searches the calendar each time.
+    pub fn next_change(&self, at: Wall) -> Option<Wall> {
+        let ends = self.window(at).map(|window| window.until);
+        let begins = self.cron.begins(at, &self.timezone).filter(|begins| at < *begins);
+        ends.into_iter().chain(begins).min()
+    }
 }
 
 const MINUTE_MS: u64 = 60_000;

@@ -9,7 +9,7 @@ use model::resource::{
     ScalePolicy, ServiceSpec, TotalTarget,
 };
 use model::settings::Settings;
-use model::time::{Now, Time};
+use model::time::{Now, Time, Wall};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -214,6 +214,26 @@ fn idle_under(schedule: serde_json::Value) -> ExplainableDecision {
     inputs.effective_bounds = EffectiveBounds::of(inputs.now.wall, &declared, inputs.replicas_max);
     inputs.declared = Arc::new(declared);
     ExplainableDecision::of(inputs)
+}
+
+#[test]
+fn a_schedule_that_changes_the_size_does_so_when_it_begins_or_ends() {
+    let at = |cron: &str, duration: &str, min: u32| {
+        let schedule = serde_json::json!([{"cron": cron, "duration": duration, "min": min}]);
+        let explainable = idle_under(schedule);
+        let desired = explainable.sizing.desired;
+        let note = explainable.by_time(|other| other != desired).unwrap().note;
+        note.split("; until then").next().unwrap_or_default().to_owned()
+    };
+    // Now it is 03:46:40 of 1970-01-02.
+    let same = "if the load stays as it is: 3 replicas";
+    assert_eq!(at("50 3 * * *", "1h", 3), format!("at 03:50:00 UTC {same}"));
+    assert_eq!(at("30 4 * * *", "1m", 3), format!("at 04:30:00 UTC {same}"));
+    assert_eq!(at("0 9 * * *", "8h", 3), format!("at 09:00:00 UTC {same}"));
+    assert_eq!(at("31 9 * * *", "1m", 3), format!("at 09:31:00 UTC {same}"), "shorter than the steps");
+    assert_eq!(at("30 2 * * *", "1h", 3), format!("at 1970-01-03 02:30:00 UTC {same}"));
+    let ends = at("45 3 * * *", "3h", 4);
+    assert!(ends.starts_with("at 06:45:00 UTC if the load stays as it is: "), "{ends}");
 }
 
 #[test]

@@ -102,6 +102,20 @@ proptest! {
 
     /// Whatever it was asked before, it answers as one does that was never asked.
     #[test]
+    fn until_its_next_change_a_schedule_has_one_window_and_then_another(
+        at in 1_600_000_000_000_u64..1_900_000_000_000,
+        cron in prop::sample::select(vec!["30 2 * * *", "*/7 8-9 * * 1-5", "0 * * * *", "0 0 1 * *", "* * * * *"]),
+        hours in 1_u64..30,
+    ) {
+        let (schedule, at) = (schedule(cron, "Europe/Berlin", hours), Wall::from_millis(at));
+        let change = schedule.next_change(at).expect("it goes on");
+        prop_assert!(at < change);
+        let just_before = Wall::from_millis(change.as_millis() - 1);
+        prop_assert_eq!(schedule.window(just_before), schedule.window(at));
+        prop_assert_ne!(schedule.window(change), schedule.window(at));
+    }
+
+    #[test]
     fn earlier_queries_do_not_change_the_result(
         begin in 0_u64..4_000_000_000_000,
         asked in prop::collection::vec(0_u64..200_000, 1..20),
