@@ -470,7 +470,7 @@ impl Table {
                 (entry.listener, entry.displaced) = (Some(listener), None);
             }
             Err(error) => {
-                tracing::error!(service = %name, address = %binding.address, %error, "listener_not_reopened")
+                tracing::error!(service = %name, address = %binding.address, %error, "listener_not_reopened");
             }
         }
     }
