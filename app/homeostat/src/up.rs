@@ -9,8 +9,10 @@ mod slow_successor;
 mod system;
 mod takeover;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use os::{Signals, StopSignal};
 use platform::Platform;
 use platform_process::CpuPolicy;
 use proxy::ProxyConfig;
-use succession::{Notification, ServiceManager, Successor};
+use succession::{Notification, ServeError, ServiceManager, Successor, SuccessorProcess};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +41,15 @@ const PROXY_GRACE: Duration = Duration::from_secs(5);
 
 /// Pause between attempts to resume service after a successor has failed.
 const TAKE_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long such attempts are made when that is only needed to stop the replicas.
+const TAKE_BACK_TO_STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How long a successor may take to end on SIGTERM before it serves: it closes what it has opened, which waits for a slow disk.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(15);
+
+/// How long the kernel may take to end a killed process.
+const KILL_MAX: Duration = Duration::from_secs(10);
 
 /// The options of `homeostat up`.
 #[derive(Clone, Debug)]
@@ -108,7 +119,9 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
         tasks: TaskTracker::new(),
         api_runtime: api_runtime.clone(),
     };
-    let mut system = begin(&setup).await?;
+    let Some(mut system) = begin(&setup, &mut signals).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     announce(&setup.options, &system);
     notify(&setup, Notification::Ready);
     setup.tasks.spawn(reserve::keep(setup.options.data.clone()));
@@ -116,8 +129,7 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
         // Both are cancel safe: after the signal that stops the process no other is waited for.
         let mut successor = tokio::select! {
             signal = signals.next() => {
-                tracing::info!(signal = name_of(signal), "stopping");
-                notify(&setup, Notification::Stopping);
+                stopping(&setup, signal);
                 system.end(StopScope::All).await?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -130,22 +142,24 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
             outcome = hand_over(&mut successor, &frontend, &mut signals) => outcome,
             never = slow_successor::watch(process, slow_successor::SLOW_AFTER, api) => match never {},
         };
-        match outcome {
-            HandoverOutcome::Completed => {
+        let interrupted_by = match outcome {
+            HandoverOutcome::Completed { linger } => {
                 // Before this process exits: the service manager would take its exit for that of the service.
                 successor.pid().inspect(|pid| notify(&setup, Notification::Successor(*pid)));
-                return drain(frontend, successor.linger(), &mut signals).await;
+                // A successor that does not serve yet stops waiting when it sees that.
+                drop(successor);
+                return drain(frontend, linger, &mut signals).await;
             }
-            HandoverOutcome::Interrupted => {
-                notify(&setup, Notification::Stopping);
-                frontend.proxy.shutdown(PROXY_GRACE).await;
-                return Ok(ExitCode::SUCCESS);
-            }
+            HandoverOutcome::Interrupted(signal) => Some(signal),
             HandoverOutcome::Failed(error) => {
                 tracing::warn!(pid = successor.pid(), error = %format_args!("{error:#}"), "successor_failed");
+                None
             }
-        }
+        };
         drop(successor);
+        if let Some(signal) = interrupted_by {
+            return stop_without_system(&setup, frontend, signal).await;
+        }
         system = match take_back(&setup, frontend, &mut signals).await? {
             Some(system) => system,
             None => return Ok(ExitCode::SUCCESS),
@@ -153,24 +167,36 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
     }
 }
 
-/// Starts the system and applies the manifests; with `--take-over` it replaces a running predecessor.
-async fn begin(setup: &Setup) -> anyhow::Result<System> {
+/// Starts the system and applies the manifests; with `--take-over` it replaces a running predecessor. `None` when a signal has cancelled
+/// that: the predecessor stays.
+async fn begin(setup: &Setup, signals: &mut Signals) -> anyhow::Result<Option<System>> {
     let mut previous = Previous::find(&setup.options).await?;
-    let system = System::begin(setup, previous.handover().await?).await?;
     let is_first = matches!(previous, Previous::None);
-    if !is_first && let Err(error) = system.prepare(&setup.options.manifests).await {
-        // The replicas keep running: the predecessor resumes them when it sees that this process has exited.
-        drop(system.release(&setup.tasks).await);
-        return Err(error);
+    // A predecessor whose handover is not awaited to its end resumes service.
+    let handover = tokio::select! {
+        handover = previous.handover() => handover?,
+        signal = signals.next(), if !is_first => return Ok(takeover_cancelled(signal)),
+    };
+    let system = System::begin(setup, handover).await?;
+    if !is_first {
+        let prepared = tokio::select! {
+            prepared = system.prepare(&setup.options.manifests, previous.ended()) => prepared.map(|()| None),
+            signal = signals.next() => Ok(Some(signal)),
+        };
+        if !matches!(prepared, Ok(None)) {
+            // The replicas keep running: the predecessor resumes them when it sees that this process has exited.
+            drop(system.release(&setup.tasks).await);
+            return prepared.map(|signal| signal.and_then(takeover_cancelled));
+        }
     }
     system.open();
     previous.retire(setup).await;
     match system.apply(&setup.options.manifests).await {
-        Ok(()) => Ok(system),
+        Ok(()) => Ok(Some(system)),
         // The manifests were checked by `prepare`, and the predecessor is gone: continue with what is declared already.
         Err(error) if !is_first => {
             tracing::error!(error = %format_args!("{error:#}"), "manifests_not_applied");
-            Ok(system)
+            Ok(Some(system))
         }
         // A refused declaration changes nothing: adopted replicas keep running, only those started by this run are stopped.
         Err(error) => {
@@ -180,31 +206,81 @@ async fn begin(setup: &Setup) -> anyhow::Result<System> {
     }
 }
 
+fn takeover_cancelled(signal: StopSignal) -> Option<System> {
+    tracing::info!(signal = name_of(signal), hint = "the previous process goes on", "takeover_cancelled");
+    None
+}
+
 /// How a handover to a successor ended.
 enum HandoverOutcome {
-    /// The successor serves.
-    Completed,
+    /// The successor serves, or it alone is left to do so.
+    Completed {
+        /// How long the clients of this process may take to finish.
+        linger: Duration,
+    },
     /// The successor does not serve, and why.
     Failed(anyhow::Error),
-    /// A signal arrived before either was known.
-    Interrupted,
+    /// A signal arrived before either was known, and the successor has ended without serving.
+    Interrupted(StopSignal),
 }
 
 async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut Signals) -> HandoverOutcome {
     tracing::info!(pid = successor.pid(), "handing_over");
-    let serving = async {
-        successor.send(&frontend.handover()?).await.context("could not send the handover")?;
-        anyhow::Ok(successor.wait_until_serving().await?)
-    };
-    // Both are cancel safe: after a signal the successor is not waited for any more, even one that does not read what it is sent.
+    let sending =
+        async { successor.send(&frontend.handover()?).await.context("could not send the handover") };
     tokio::select! {
-        result = serving => result.map_or_else(HandoverOutcome::Failed, |()| HandoverOutcome::Completed),
-        signal = signals.next() => {
-            let replicas = "left to the successor";
-            tracing::warn!(signal = name_of(signal), replicas, "stopping_during_handover");
-            HandoverOutcome::Interrupted
+        sent = sending => {
+            if let Err(error) = sent {
+                return HandoverOutcome::Failed(error);
+            }
+        }
+        // A successor that has received a part starts nothing.
+        signal = signals.next() => return HandoverOutcome::Interrupted(signal),
+    }
+    let (linger, process) = (successor.linger(), successor.process());
+    let mut serving = pin!(successor.wait_until_serving());
+    let signal = tokio::select! {
+        served = &mut serving => return match served {
+            Ok(()) => HandoverOutcome::Completed { linger },
+            Err(error) => HandoverOutcome::Failed(error.into()),
+        },
+        signal = signals.next() => signal,
+    };
+    // This process is still the one that serves, so that the signal is for the service.
+    tracing::warn!(signal = name_of(signal), hint = "the successor stops too", "stopping_during_handover");
+    match call_off(process, serving, signals).await {
+        Some(Err(_)) => HandoverOutcome::Interrupted(signal),
+        // It came to serve first. It has the signal as well, and stops the replicas.
+        Some(Ok(())) => HandoverOutcome::Completed { linger: PROXY_GRACE },
+        None => {
+            tracing::warn!(replicas = "left to the successor", "successor_not_stopped");
+            HandoverOutcome::Completed { linger: PROXY_GRACE }
         }
     }
+}
+
+/// Stops a successor that has received the handover: with SIGTERM, on which it ends, and then with SIGKILL; another signal to this process
+/// shortens the wait. Returns what came of it; `None` when it can neither be stopped nor serves.
+async fn call_off(
+    process: Option<SuccessorProcess>,
+    mut serving: Pin<&mut impl Future<Output = Result<(), ServeError>>>,
+    signals: &mut Signals,
+) -> Option<Result<(), ServeError>> {
+    type Stop = fn(&SuccessorProcess) -> io::Result<()>;
+    let process = process?;
+    let steps: [(Stop, Duration); 2] =
+        [(SuccessorProcess::terminate, GIVE_WAY_MAX), (SuccessorProcess::kill, KILL_MAX)];
+    for (stop, within) in steps {
+        if let Err(error) = stop(&process) {
+            tracing::warn!(pid = process.pid(), %error, "successor_not_signalled");
+        }
+        tokio::select! {
+            served = &mut serving => return Some(served),
+            () = tokio::time::sleep(within) => {}
+            _ = signals.next() => {}
+        }
+    }
+    None
 }
 
 /// Lets the remaining clients of this process finish, while the successor serves all others.
@@ -221,39 +297,70 @@ async fn drain(frontend: Frontend, linger: Duration, signals: &mut Signals) -> a
 }
 
 /// Resumes service after a successor has failed, the way a successor takes over: from a proxy that keeps serving meanwhile. `None` when
-/// a signal stops the process before that is done.
+/// a signal has stopped everything instead.
 async fn take_back(
     setup: &Setup,
     frontend: Frontend,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<System>> {
+    // Both are cancel safe: a system is begun without a pause in between.
+    let system = tokio::select! {
+        system = begin_again(setup, &frontend) => system,
+        signal = signals.next() => {
+            stop_without_system(setup, frontend, signal).await?;
+            return Ok(None);
+        }
+    };
+    tokio::select! {
+        () = system.settle(std::future::pending()) => {}
+        signal = signals.next() => {
+            stopping(setup, signal);
+            frontend.proxy.shutdown(PROXY_GRACE).await;
+            system.end(StopScope::All).await?;
+            return Ok(None);
+        }
+    }
+    system.open();
+    Previous::Own(frontend).retire(setup).await;
+    Ok(Some(system))
+}
+
+/// Begins again with the sockets of this process, as often as it takes.
+async fn begin_again(setup: &Setup, frontend: &Frontend) -> System {
     loop {
         let begun = match frontend.handover() {
             Ok(handover) => System::begin(setup, handover).await,
             Err(error) => Err(error),
         };
         match begun {
-            Ok(system) => {
-                system.settle().await;
-                system.open();
-                Previous::Own(frontend).retire(setup).await;
-                return Ok(Some(system));
-            }
-            Err(error) => {
-                tracing::error!(error = %format_args!("{error:#}"), "not_taken_back");
-            }
+            Ok(system) => return system,
+            Err(error) => tracing::error!(error = %format_args!("{error:#}"), "not_taken_back"),
         }
-        tokio::select! {
-            () = tokio::time::sleep(TAKE_BACK_PAUSE) => {}
-            signal = signals.next() => {
-                let replicas = "left running: the next start adopts them";
-                tracing::warn!(signal = name_of(signal), replicas, "stopping");
-                notify(setup, Notification::Stopping);
-                frontend.proxy.shutdown(PROXY_GRACE).await;
-                return Ok(None);
-            }
+        tokio::time::sleep(TAKE_BACK_PAUSE).await;
+    }
+}
+
+/// Stops everything while nothing but the proxy runs: that needs a system, which knows the replicas.
+async fn stop_without_system(
+    setup: &Setup,
+    frontend: Frontend,
+    signal: StopSignal,
+) -> anyhow::Result<ExitCode> {
+    stopping(setup, signal);
+    let begun = tokio::time::timeout(TAKE_BACK_TO_STOP_MAX, begin_again(setup, &frontend)).await;
+    frontend.proxy.shutdown(PROXY_GRACE).await;
+    match begun {
+        Ok(system) => system.end(StopScope::All).await?,
+        Err(_) => {
+            tracing::warn!(replicas = "left running: the next start adopts them", "replicas_not_stopped");
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stopping(setup: &Setup, signal: StopSignal) {
+    tracing::info!(signal = name_of(signal), "stopping");
+    notify(setup, Notification::Stopping);
 }
 
 /// Client connections for which `files` open files suffice: each takes two, and the process itself needs some.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -103,6 +104,13 @@ impl Predecessor {
             Ok(Err(source)) => Err(ReceiveError::Broken { folder: folder(), source }),
             Err(_) => Err(ReceiveError::TooSlow { folder: folder() }),
         }
+    }
+
+    /// After the handover, waits until the predecessor has ended, by itself or killed: nobody serves then until this process does. Cancel safe.
+    pub async fn ended(&mut self) {
+        let mut unexpected = [0; 64];
+        // It sends nothing more.
+        while self.stream.read(&mut unexpected).await.is_ok_and(|read| read > 0) {}
     }
 
     /// Confirms that this process serves, so that the predecessor drains its connections and ends.

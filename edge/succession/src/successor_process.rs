@@ -25,6 +25,11 @@ impl SuccessorProcess {
         self.pid
     }
 
+    /// Asks it to end (SIGTERM): a successor that does not serve yet does so without a change. Fails as [`kill`](Self::kill).
+    pub fn terminate(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::TERM)?)
+    }
+
     /// Kills it, also one that is stopped; it may take some time to end. Fails when it has ended already, or belongs to another user.
     pub fn kill(&self) -> io::Result<()> {
         Ok(pidfd_send_signal(&self.pidfd, Signal::KILL)?)

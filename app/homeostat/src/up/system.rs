@@ -29,6 +29,9 @@ use super::{Options, PROXY_GRACE, Setup, reserve};
 /// replicas that do not pass by then would not answer requests either.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
+/// How long they may still take when the predecessor has ended: clients wait in the queues of the sockets then. A probe takes milliseconds.
+const SETTLE_UNSERVED_MAX: Duration = Duration::from_secs(2);
+
 /// Interval between checks of that.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
 
@@ -119,9 +122,13 @@ impl System {
     }
 
     /// Checks that these manifests can be applied, and waits until this process can serve as much as its predecessor.
-    pub(super) async fn prepare(&self, manifests: &Manifests) -> anyhow::Result<()> {
+    pub(super) async fn prepare(
+        &self,
+        manifests: &Manifests,
+        predecessor_ended: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         self.check(manifests).await?;
-        self.settle().await;
+        self.settle(predecessor_ended).await;
         Ok(())
     }
 
@@ -130,8 +137,9 @@ impl System {
         self.frontend.proxy.open();
     }
 
-    /// Waits until the proxy routes to as many replicas of each service as the predecessor does, at most [`SETTLE_MAX`].
-    pub(super) async fn settle(&self) {
+    /// Waits until the proxy routes to as many replicas of each service as the predecessor does, at most [`SETTLE_MAX`], and at most
+    /// [`SETTLE_UNSERVED_MAX`] once the predecessor has ended.
+    pub(super) async fn settle(&self, predecessor_ended: impl Future<Output = ()>) {
         let table = self.frontend.proxy.table();
         let is_settled = || {
             let serving = takeover::serving(&table);
@@ -144,8 +152,15 @@ impl System {
                 tokio::time::sleep(SETTLE_POLL).await;
             }
         };
-        if tokio::time::timeout(SETTLE_MAX, settling).await.is_err() {
-            tracing::warn!("fewer_replicas_than_before");
+        let too_long = async {
+            if tokio::time::timeout(SETTLE_MAX, predecessor_ended).await.is_ok() {
+                tracing::warn!("predecessor_ended");
+                tokio::time::sleep(SETTLE_UNSERVED_MAX).await;
+            }
+        };
+        tokio::select! {
+            () = settling => {}
+            () = too_long => tracing::warn!("fewer_replicas_than_before"),
         }
     }
 

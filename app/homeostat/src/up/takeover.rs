@@ -62,6 +62,14 @@ impl Previous {
         }
     }
 
+    /// Waits until it has ended; for ever if it is no other process. Only after the handover.
+    pub(super) async fn ended(&mut self) {
+        match self {
+            Self::Process(predecessor) => predecessor.ended().await,
+            Self::None | Self::Own(_) => std::future::pending().await,
+        }
+    }
+
     /// Lets it drain, once this process serves.
     pub(super) async fn retire(self, setup: &Setup) {
         match self {

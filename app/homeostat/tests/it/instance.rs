@@ -129,14 +129,27 @@ impl Instance {
 
     /// Starts another `homeostat up` that replaces the running one, and waits until it answers.
     pub(crate) fn take_over(&mut self, arguments: &[&str]) {
+        self.begin_take_over(arguments);
+        self.wait_until_up();
+    }
+
+    /// Starts another `homeostat up` that is to replace the running one, if there is one.
+    pub(crate) fn begin_take_over(&mut self, arguments: &[&str]) {
         assert!(self.before.is_none(), "the predecessor still runs");
         self.before = self.up.take();
-        self.up(&[&["--take-over"], arguments].concat());
+        let command = self.command(&[&UP, ["--take-over"].as_slice(), arguments].concat());
+        self.spawn(command);
     }
 
     /// The predecessor, after [`Self::take_over`].
     pub(crate) fn before(&self) -> Pid {
         Pid::from_child(self.before.as_ref().expect("there is a predecessor"))
+    }
+
+    /// Makes the predecessor the running process again, after its successor has ended.
+    pub(crate) fn resume_before(&mut self) {
+        assert!(self.up.is_none(), "the successor still runs");
+        self.up = self.before.take();
     }
 
     /// Waits until the predecessor has exited without an error.
@@ -187,12 +200,25 @@ impl Instance {
         self.begin(command);
     }
 
-    fn begin(&mut self, mut command: Command) {
+    fn begin(&mut self, command: Command) {
+        self.spawn(command);
+        self.wait_until_up();
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         assert!(self.up.is_none(), "it is up already");
         self.starts += 1;
-        let log = self.path(&format!("up-{}.err", self.starts));
-        command.stderr(File::create(&log).expect("the folder is writable")).stdout(Stdio::null());
-        self.up = Some(command.spawn().expect("the binary was built"));
+        let log = File::create(self.latest_log()).expect("the folder is writable");
+        self.up = Some(command.stderr(log).stdout(Stdio::null()).spawn().expect("the binary was built"));
+    }
+
+    fn latest_log(&self) -> PathBuf {
+        self.path(&format!("up-{}.err", self.starts))
+    }
+
+    /// Waits until the `homeostat up` that was started last answers.
+    pub(crate) fn wait_until_up(&mut self) {
+        let log = self.latest_log();
         self.server = wait_until("homeostat logs the address of its API", || {
             let text = fs::read_to_string(&log).expect("it exists");
             let up = self.up.as_mut().expect("it was started");
@@ -221,10 +247,21 @@ impl Instance {
         self.up.as_ref().expect("it is up").id()
     }
 
+    /// Sends a signal to `homeostat up`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let up = self.up.as_ref().expect("it is up");
+        kill_process(Pid::from_child(up), signal).expect("it runs");
+    }
+
     /// Sends a signal to `homeostat up` and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for the end of `homeostat up`.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut up = self.up.take().expect("it is up");
-        kill_process(Pid::from_child(&up), signal).expect("it runs");
         wait_until("homeostat ends", || up.try_wait().expect("it is a child"))
     }
 

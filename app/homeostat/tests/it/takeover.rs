@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::instance::{Instance, get, pid_of, text, wait_until};
@@ -206,6 +207,76 @@ fn a_signal_ends_a_process_whose_successor_does_not_read() {
     wait_until("it hands over", || instance.log().contains("handing_over").then_some(()));
     assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
     drop(silent);
+}
+
+/// An instance whose successor has received the handover and does not serve: the replicas, which are returned, answer no probe.
+fn during_a_takeover() -> (Instance, Vec<Pid>) {
+    let (mut instance, _) = served();
+    let replicas: Vec<Pid> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+    signal_all(&replicas, Signal::STOP);
+    instance.begin_take_over(&[]);
+    wait_until("the successor has adopted the replicas", || {
+        (instance.log().matches(" adopted ").count() == 2).then_some(())
+    });
+    (instance, replicas)
+}
+
+fn signal_all(processes: &[Pid], signal: Signal) {
+    for process in processes {
+        kill_process(*process, signal).expect("it runs");
+    }
+}
+
+fn wait_until_logged(instance: &Instance, event: &str) {
+    wait_until(event, || instance.log().contains(event).then_some(()));
+}
+
+#[test]
+fn sigterm_to_the_old_process_during_a_takeover_stops_both_and_the_replicas() {
+    let (mut instance, replicas) = during_a_takeover();
+    kill_process(instance.before(), Signal::TERM).expect("it runs");
+    wait_until_logged(&instance, "stopping_during_handover");
+    signal_all(&replicas, Signal::CONT);
+    instance.wait_until_left();
+    assert_eq!(instance.ended().code(), Some(0), "{}", instance.log());
+    assert!(instance.log().contains("takeover_cancelled"), "{}", instance.log());
+    assert_eq!(instance.processes(), [], "{}", instance.log());
+}
+
+#[test]
+fn a_second_signal_to_the_old_process_during_a_takeover_kills_a_successor_that_hangs() {
+    let (mut instance, replicas) = during_a_takeover();
+    instance.signal(Signal::STOP);
+    kill_process(instance.before(), Signal::TERM).expect("it runs");
+    wait_until_logged(&instance, "stopping_during_handover");
+    kill_process(instance.before(), Signal::TERM).expect("it runs");
+    signal_all(&replicas, Signal::CONT);
+    assert_eq!(instance.ended().signal(), Some(Signal::KILL.as_raw()), "{}", instance.log());
+    instance.wait_until_left();
+    assert_eq!(instance.processes(), [], "{}", instance.log());
+}
+
+#[test]
+fn sigterm_to_the_new_process_before_it_serves_leaves_the_old_one_serving() {
+    let (mut instance, replicas) = during_a_takeover();
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+    assert!(instance.log().contains("takeover_cancelled"), "{}", instance.log());
+    signal_all(&replicas, Signal::CONT);
+    instance.resume_before();
+    let after: Vec<Pid> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+    assert_eq!(after, replicas);
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+    assert_eq!(instance.processes(), [], "{}", instance.log());
+}
+
+#[test]
+fn a_successor_whose_predecessor_is_killed_does_not_wait_for_all_replicas() {
+    let (mut instance, replicas) = during_a_takeover();
+    kill_process(instance.before(), Signal::KILL).expect("it runs");
+    wait_until_logged(&instance, "predecessor_ended");
+    instance.wait_until_up();
+    signal_all(&replicas, Signal::CONT);
+    instance.wait_for_ready("web", 2);
 }
 
 #[test]
