@@ -280,22 +280,27 @@ fn a_limit_on_restarts_is_reported_once_for_each_replica_that_waits_for_it() {
     assert!((1..=40).contains(&waiting), "{waiting} events");
 }
 
+/// Lets the three replicas of a service end at once again and again, until the limit on restarts holds them back.
+fn use_up_restarts(world: &mut World, service: &str) {
+    let failed =
+        ReplicaState::Exited(Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for: ms(3) });
+    for _ in 0..18 {
+        for place in 0..3 {
+            world.report_state(&format!("{service}-{place}"), failed);
+        }
+        world.carry_out_unready();
+        world.advance(seconds(1));
+    }
+    assert!(world.waits(service).iter().any(|wait| matches!(wait, Reason::StormLimit { .. })));
+    world.take_sent();
+}
+
 #[test]
 fn a_healthy_replica_is_restarted_at_once_while_another_service_is_in_a_crash_loop() {
     let mut world = World::with([fixed("bad", 1, 3), fixed("shop", 1, 1)]);
     world.run_for(seconds(125));
     world.take_sent();
-    let failed =
-        ReplicaState::Exited(Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for: ms(3) });
-    for _ in 0..18 {
-        for place in 0..3 {
-            world.report_state(&format!("bad-{place}"), failed);
-        }
-        world.carry_out_unready();
-        world.advance(seconds(1));
-    }
-    assert!(world.waits("bad").iter().any(|wait| matches!(wait, Reason::StormLimit { .. })));
-    world.take_sent();
+    use_up_restarts(&mut world, "bad");
     world.kill("shop-0");
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
@@ -304,17 +309,7 @@ fn a_healthy_replica_is_restarted_at_once_while_another_service_is_in_a_crash_lo
 fn a_corrected_version_is_started_at_once_whatever_the_broken_one_used_up() {
     let mut world = World::with([fixed("shop", 1, 3)]);
     world.take_sent();
-    let failed =
-        ReplicaState::Exited(Exit { status: ExitStatus::Code(3), out_of_memory: false, ran_for: ms(3) });
-    for _ in 0..18 {
-        for place in 0..3 {
-            world.report_state(&format!("shop-{place}"), failed);
-        }
-        world.carry_out_unready();
-        world.advance(seconds(1));
-    }
-    assert!(world.waits("shop").iter().any(|wait| matches!(wait, Reason::StormLimit { .. })));
-    world.take_sent();
+    use_up_restarts(&mut world, "shop");
     world.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 3) });
     world.run_for(seconds(2));
     let sent = world.take_sent();
