@@ -386,6 +386,31 @@ async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
     assert!(count.load(Ordering::Relaxed) <= 16 + 2, "{count:?}");
 }
 
+/// RFC 9113, section 8.1, calls such a request malformed. h2 leaves out the pseudo header and says nothing of it, so that it cannot be refused;
+/// what counts is that it changes nothing.
+#[tokio::test]
+async fn a_pseudo_header_in_trailers_reaches_no_endpoint() {
+    let answer = |request: Request<hyper::body::Incoming>| async move {
+        let (path, body) = (request.uri().path().to_owned(), request.into_body().collect().await.unwrap());
+        let names = body.trailers().into_iter().flat_map(hyper::HeaderMap::keys);
+        let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
+        Response::new(Full::new(format!("{path} {names:?}").into()))
+    };
+    let backend = Backend::http2(100, answer).await;
+    let fixture = Fixture::with(&[backend.address], |_config, route| {
+        route.protocol = proxy::Protocol::Http2;
+    });
+    let mut raw = FrameStream::connect(fixture.address).await;
+    let trailers = block(&[(":path", "/other"), ("x-sum", "1")]);
+    raw.send(&[
+        frame(HEADERS, END_HEADERS, 1, &block(&POST)),
+        frame(DATA, 0, 1, b"abc"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers),
+    ])
+    .await;
+    assert_eq!(raw.find(DATA).await.unwrap().payload, br#"/ ["x-sum"]"#);
+}
+
 #[tokio::test]
 async fn only_the_preface_begins_http_2() {
     let fixture = Fixture::new(&[]);
