@@ -2,6 +2,8 @@
 
 mod backend;
 mod certificate;
+mod client;
+mod h2load;
 mod peer;
 mod wrk;
 
@@ -18,9 +20,13 @@ use serde_json::{Value, json};
 
 use crate::instance;
 
-/// The peers and the client, at Debian's paths, and their packages. Without them a bench is not run: no test needs them.
-const TOOLS: [(&str, &str); 3] =
-    [(peer::NGINX, "nginx-light"), (peer::HAPROXY, "haproxy"), (wrk::WRK, "wrk")];
+/// The peers and the clients, at Debian's paths, and their packages. Without them a bench is not run: no test needs them.
+const TOOLS: [(&str, &str); 4] = [
+    (peer::NGINX, "nginx-light"),
+    (peer::HAPROXY, "haproxy"),
+    (wrk::WRK, "wrk"),
+    (h2load::H2LOAD, "nghttp2-client"),
+];
 const APT_GET: &str = "/usr/bin/apt-get";
 
 /// Replicas behind the proxies where failures and unequal speeds are measured.

@@ -48,7 +48,7 @@ pub(super) struct Setup {
     pub(super) plain: SocketAddr,
     /// The protocol there.
     pub(super) protocol: ClientProtocol,
-    /// The address where it speaks TLS, and the file with certificate and key.
+    /// The address where it speaks TLS, with HTTP/2 for clients that negotiate it, and the file with certificate and key.
     pub(super) secure: Option<(SocketAddr, PathBuf)>,
     pub(super) backends: Vec<SocketAddr>,
     pub(super) choice: Choice,
@@ -156,7 +156,7 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         setup.backends.iter().map(|backend| format!("server {backend} max_fails=0;")).collect();
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
         let file = file.display();
-        format!("listen {address} ssl reuseport; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.3;")
+        format!("listen {address} ssl http2 reuseport; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.3;")
     });
     let protocol = match setup.protocol {
         ClientProtocol::Http1 => "",
@@ -180,7 +180,7 @@ fn haproxy(setup: &Setup) -> String {
         Choice::LeastConnections => "leastconn",
     };
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
-        format!("    bind {address} ssl crt {} ssl-min-ver TLSv1.3\n", file.display())
+        format!("    bind {address} ssl crt {} ssl-min-ver TLSv1.3 alpn h2,http/1.1\n", file.display())
     });
     let protocol = match setup.protocol {
         ClientProtocol::Http1 => "",

@@ -8,6 +8,8 @@ use anyhow::Context;
 use procfs::process::Process;
 use serde_json::{Value, json};
 
+use super::client::ClientReport;
+use super::h2load::{self, H2loadOptions};
 use super::peer::{self, Choice, ClientProtocol, Kind, NGINX, Peer, Setup};
 use super::wrk::{self, WrkOptions};
 use super::{certificate, ensure_tools};
@@ -22,31 +24,43 @@ const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_secs(2);
 /// The connections at a time.
 const CONNECTIONS: u32 = 64;
+/// The requests at a time on each connection of HTTP/2.
+const STREAMS: u32 = 4;
 
 /// How clients send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClientMode {
     name: &'static str,
+    protocol: ClientProtocol,
     is_secure: bool,
     is_closing: bool,
 }
 
-const CLIENT_MODES: [ClientMode; 4] = [
-    ClientMode { name: "kept connections", is_secure: false, is_closing: false },
-    ClientMode { name: "a connection each", is_secure: false, is_closing: true },
-    ClientMode { name: "TLS 1.3, kept connections", is_secure: true, is_closing: false },
-    ClientMode { name: "TLS 1.3, a connection each", is_secure: true, is_closing: true },
+const CLIENT_MODES: [ClientMode; 5] = [
+    ClientMode::http1("kept connections", false, false),
+    ClientMode::http1("a connection each", false, true),
+    ClientMode::http1("TLS 1.3, kept connections", true, false),
+    ClientMode::http1("TLS 1.3, a connection each", true, true),
+    ClientMode {
+        name: "HTTP/2 over TLS 1.3",
+        protocol: ClientProtocol::Http2,
+        is_secure: true,
+        is_closing: false,
+    },
 ];
+
+impl ClientMode {
+    const fn http1(name: &'static str, is_secure: bool, is_closing: bool) -> Self {
+        Self { name, protocol: ClientProtocol::Http1, is_secure, is_closing }
+    }
+}
 
 /// The results of one round.
 #[derive(Clone, Copy, Debug)]
 struct Round {
-    per_second: f64,
-    p50: f64,
-    p99: f64,
+    report: ClientReport,
     /// Processor time of the proxy for each request, in seconds.
     cpu: f64,
-    failed: u64,
 }
 
 /// A server under test: its address, and the processes that answer.
@@ -62,7 +76,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("proxy");
     findings.describe(format!(
-        "server backend (nginx, 2 workers, 1 KB body); wrk with {CONNECTIONS} connections on 2 threads; {ROUNDS} rounds of {} s each, interleaved, medians; \
+        "server backend (nginx, 2 workers, 1 KB body); wrk with {CONNECTIONS} connections on 2 threads, h2load for HTTP/2 with {STREAMS} requests at a time on each; {ROUNDS} rounds of {} s each, interleaved, medians; \
          nginx and HAProxy with 2 workers or threads; ours is the whole of `homeostat up`; a certificate of ECDSA on P-256, no TLS session taken up again; client, proxies and backend each in a session of its own",
         ROUND.as_secs()
     ));
@@ -120,10 +134,23 @@ fn measure(
 
 /// Compares Homeostat's figures with those of the peers.
 fn compare(mode: ClientMode, ours: &Medians, nginx: &Medians, haproxy: &Medians, findings: &mut Findings) {
+    let beside_nginx = ours.per_second / nginx.per_second;
+    if mode.protocol == ClientProtocol::Http2 {
+        // Without a target.
+        for (what, ratio) in [
+            ("requests a second, homeostat ÷ nginx", beside_nginx),
+            ("requests a second, homeostat ÷ HAProxy", ours.per_second / haproxy.per_second),
+            ("processor time, homeostat ÷ nginx", ours.cpu / nginx.cpu),
+            ("processor time, homeostat ÷ HAProxy", ours.cpu / haproxy.cpu),
+            ("p99, homeostat ÷ nginx", ours.p99 / nginx.p99),
+        ] {
+            findings.note(format!("{}: {what}", mode.name), ratio, Unit::Ratio);
+        }
+        return;
+    }
     let mut hold = |what: &str, value, target| {
         findings.compare(format!("{}: {what}", mode.name), value, Unit::Ratio, target);
     };
-    let beside_nginx = ours.per_second / nginx.per_second;
     if mode.is_closing {
         hold("connections a second, homeostat ÷ nginx", beside_nginx, Target::AtLeast(0.8));
         return;
@@ -155,11 +182,11 @@ impl Medians {
             all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
         };
         Self {
-            per_second: middle(|round| round.per_second),
-            p50: middle(|round| round.p50),
-            p99: middle(|round| round.p99),
+            per_second: middle(|round| round.report.per_second),
+            p50: middle(|round| round.report.p50),
+            p99: middle(|round| round.report.p99),
             cpu: middle(|round| round.cpu),
-            failed: rounds.iter().map(|round| round.failed as f64).sum(),
+            failed: rounds.iter().map(|round| round.report.failed as f64).sum(),
         }
     }
 }
@@ -171,16 +198,22 @@ fn run_round(folder: &Path, mode: ClientMode, server: &Server) -> anyhow::Result
         _ => format!("http://{}/", server.plain),
     };
     let before = cpu_used()?;
-    let options = WrkOptions { url, connections: CONNECTIONS, is_closing: mode.is_closing, span: ROUND };
-    let report = wrk::run(folder, &options).with_context(|| format!("{}, {}", server.name, mode.name))?;
+    let report = send(folder, mode, url).with_context(|| format!("{}, {}", server.name, mode.name))?;
     let cpu = cpu_used()?.saturating_sub(before);
-    Ok(Round {
-        per_second: report.per_second(),
-        p50: report.p50(),
-        p99: report.p99(),
-        cpu: cpu.as_secs_f64() / report.requests as f64,
-        failed: report.failed,
-    })
+    Ok(Round { report, cpu: cpu.as_secs_f64() / report.requests as f64 })
+}
+
+/// Runs the client of a mode for one round.
+fn send(folder: &Path, mode: ClientMode, url: String) -> anyhow::Result<ClientReport> {
+    let (connections, span) = (CONNECTIONS, ROUND);
+    match mode.protocol {
+        ClientProtocol::Http1 => {
+            wrk::run(folder, &WrkOptions { url, connections, is_closing: mode.is_closing, span })
+        }
+        ClientProtocol::Http2 => {
+            h2load::run(folder, &H2loadOptions { url, connections, streams: STREAMS, span })
+        }
+    }
 }
 
 /// A Homeostat with two equal services, one exposed without TLS and one over TLS.

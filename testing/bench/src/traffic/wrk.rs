@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use super::client::ClientReport;
 use crate::instance;
 
 pub(super) const WRK: &str = "/usr/bin/wrk";
@@ -28,32 +29,26 @@ pub(super) struct WrkOptions {
     pub(super) span: Duration,
 }
 
-/// The report of wrk.
+/// The report that [`SCRIPT`] prints.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
-    /// Requests that were answered.
-    pub(super) requests: u64,
+struct Printed {
+    requests: u64,
     duration_micros: f64,
     p50_micros: f64,
     p99_micros: f64,
-    /// Requests without an answer, or with one that reports a failure.
-    pub(super) failed: u64,
+    failed: u64,
 }
 
-impl Report {
-    pub(super) fn per_second(&self) -> f64 {
-        self.requests as f64 / (self.duration_micros / 1e6)
-    }
-
-    /// In seconds.
-    pub(super) fn p50(&self) -> f64 {
-        self.p50_micros / 1e6
-    }
-
-    /// In seconds.
-    pub(super) fn p99(&self) -> f64 {
-        self.p99_micros / 1e6
+impl From<Printed> for ClientReport {
+    fn from(printed: Printed) -> Self {
+        Self {
+            requests: printed.requests,
+            per_second: printed.requests as f64 / (printed.duration_micros / 1e6),
+            p50: printed.p50_micros / 1e6,
+            p99: printed.p99_micros / 1e6,
+            failed: printed.failed,
+        }
     }
 }
 
@@ -87,7 +82,7 @@ pub(super) fn begin(folder: &Path, options: &WrkOptions) -> anyhow::Result<Runni
 }
 
 /// Runs it, and waits for the end.
-pub(super) fn run(folder: &Path, options: &WrkOptions) -> anyhow::Result<Report> {
+pub(super) fn run(folder: &Path, options: &WrkOptions) -> anyhow::Result<ClientReport> {
     begin(folder, options)?.end()
 }
 
@@ -98,16 +93,16 @@ impl Running {
     }
 
     /// Waits for its end and reads its report.
-    pub(super) fn end(mut self) -> anyhow::Result<Report> {
+    pub(super) fn end(mut self) -> anyhow::Result<ClientReport> {
         let mut text = String::new();
         let output = self.0.stdout.as_mut().context("wrk has no output")?;
         output.read_to_string(&mut text).context("could not read the output of wrk")?;
         self.0.wait().context("could not wait for wrk")?;
         let line = text.lines().rev().find(|line| line.starts_with('{'));
         let line = line.with_context(|| format!("wrk printed no report; its output: {}", text.trim()))?;
-        let report: Report = serde_json::from_str(line).context("could not parse the report of wrk")?;
-        ensure!(report.requests > 0, "none of the requests of wrk was answered");
-        Ok(report)
+        let printed: Printed = serde_json::from_str(line).context("could not parse the report of wrk")?;
+        ensure!(printed.requests > 0, "none of the requests of wrk was answered");
+        Ok(printed.into())
     }
 }
 
