@@ -217,7 +217,7 @@ impl Agent {
     }
 
     /// Stops replicas concurrently, each with its declared grace period, and waits for them to end. With [`StopScope::All`], external
-    /// balancers are emptied first.
+    /// balancers are emptied first. Once `hurry` is cancelled, balancers are no longer waited for, and replicas are killed at once.
     ///
     /// To be called after the loop has ended, which would otherwise start them again, with the `epoch` of that loop. Starts in progress are
     /// completed first, and their replicas are stopped with the others.
@@ -225,30 +225,46 @@ impl Agent {
         &self,
         epoch: Epoch,
         scope: StopScope,
+        hurry: &CancellationToken,
     ) -> Result<StoppedReplicas, ObserveError> {
         if scope == StopScope::All {
-            self.shared.balancers.close(balancers::CLOSE_MAX).await;
+            hurry.run_until_cancelled(self.shared.balancers.close(balancers::CLOSE_MAX)).await;
         }
         self.shared.starts.close();
         if tokio::time::timeout(STARTS_MAX, self.shared.starts.wait()).await.is_err() {
             tracing::warn!("starts_not_finished");
         }
-        let lives = self.shared.platform.inventory().await?;
-        let running =
-            lives.iter().filter(|life| scope.includes(life) && !matches!(life.state, LifeState::Exited(_)));
+        let mut running = self.shared.platform.inventory().await?;
+        running.retain(|life| scope.includes(life) && !matches!(life.state, LifeState::Exited(_)));
+        if let Some(grace_max) = running.iter().map(|life| self.shared.grace_of(&life.replica)).max() {
+            tracing::info!(replicas = running.len(), ?grace_max, "stopping_replicas");
+        }
         // Above every ID that the loop has assigned in this epoch.
         let ids = (0..).map(|n| ActionId { epoch, sequence: u64::MAX - n });
-        let outcomes = join_all(running.zip(ids).map(|(life, action)| self.stop_life(life, action))).await;
+        let stops = running.iter().zip(ids).map(|(life, action)| self.stop_life(life, action, hurry));
+        let outcomes = join_all(stops).await;
         let (stopped, left): (Vec<_>, _) =
             outcomes.into_iter().partition(|(_, outcome)| *outcome == Outcome::Applied);
         Ok(StoppedReplicas { replicas: stopped.len(), left })
     }
 
-    async fn stop_life(&self, life: &Life, action: ActionId) -> (ReplicaId, Outcome) {
+    async fn stop_life(
+        &self,
+        life: &Life,
+        action: ActionId,
+        hurry: &CancellationToken,
+    ) -> (ReplicaId, Outcome) {
         let (replica, incarnation) = (life.replica.clone(), life.incarnation);
-        let grace = self.shared.grace_of(&replica);
-        let request = StopRequest { action, replica: replica.clone(), incarnation, grace };
-        (replica, self.shared.platform.stop(request).await)
+        let stop = |grace| {
+            let request = StopRequest { action, replica: replica.clone(), incarnation, grace };
+            self.shared.platform.stop(request)
+        };
+        let outcome = match hurry.run_until_cancelled(stop(self.shared.grace_of(&replica))).await {
+            Some(outcome) => outcome,
+            // The same stop again: a shorter grace shortens the wait.
+            None => stop(Duration::ZERO).await,
+        };
+        (replica, outcome)
     }
 }
 

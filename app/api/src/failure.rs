@@ -108,8 +108,9 @@ impl IntoResponse for Failure {
 
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
-        let sentence =
-            format!("could not reach the control loop: {stopped}; start it again with `homeostat up`");
+        let sentence = format!(
+            "could not handle the request: {stopped}; start it again with `homeostat up` once it has ended"
+        );
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Stopping, sentence)
     }
 }

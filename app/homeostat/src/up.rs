@@ -130,7 +130,7 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
         let mut successor = tokio::select! {
             signal = signals.next() => {
                 stopping(&setup, signal);
-                system.end(StopScope::All).await?;
+                system.end(&setup, StopScope::All, &mut signals).await?;
                 return Ok(ExitCode::SUCCESS);
             }
             successor = system.successor() => successor,
@@ -158,7 +158,7 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
         };
         drop(successor);
         if let Some(signal) = interrupted_by {
-            return stop_without_system(&setup, frontend, signal).await;
+            return stop_without_system(&setup, frontend, signal, &mut signals).await;
         }
         system = match take_back(&setup, frontend, &mut signals).await? {
             Some(system) => system,
@@ -200,7 +200,7 @@ async fn begin(setup: &Setup, signals: &mut Signals) -> anyhow::Result<Option<Sy
         }
         // A refused declaration changes nothing: adopted replicas keep running, only those started by this run are stopped.
         Err(error) => {
-            system.end(StopScope::NotAdopted).await?;
+            system.end(setup, StopScope::NotAdopted, signals).await?;
             Err(error)
         }
     }
@@ -307,7 +307,7 @@ async fn take_back(
     let system = tokio::select! {
         system = begin_again(setup, &frontend) => system,
         signal = signals.next() => {
-            stop_without_system(setup, frontend, signal).await?;
+            stop_without_system(setup, frontend, signal, signals).await?;
             return Ok(None);
         }
     };
@@ -316,7 +316,7 @@ async fn take_back(
         signal = signals.next() => {
             stopping(setup, signal);
             frontend.proxy.shutdown(PROXY_GRACE).await;
-            system.end(StopScope::All).await?;
+            system.end(setup, StopScope::All, signals).await?;
             return Ok(None);
         }
     }
@@ -345,12 +345,13 @@ async fn stop_without_system(
     setup: &Setup,
     frontend: Frontend,
     signal: StopSignal,
+    signals: &mut Signals,
 ) -> anyhow::Result<ExitCode> {
     stopping(setup, signal);
     let begun = tokio::time::timeout(TAKE_BACK_TO_STOP_MAX, begin_again(setup, &frontend)).await;
     frontend.proxy.shutdown(PROXY_GRACE).await;
     match begun {
-        Ok(system) => system.end(StopScope::All).await?,
+        Ok(system) => system.end(setup, StopScope::All, signals).await?,
         Err(_) => {
             tracing::warn!(replicas = "left running: the next start adopts them", "replicas_not_stopped");
         }
@@ -359,7 +360,8 @@ async fn stop_without_system(
 }
 
 fn stopping(setup: &Setup, signal: StopSignal) {
-    tracing::info!(signal = name_of(signal), "stopping");
+    let hint = "a second signal kills at once what still runs";
+    tracing::info!(signal = name_of(signal), hint, "stopping");
     notify(setup, Notification::Stopping);
 }
 

@@ -36,9 +36,9 @@ pub(crate) enum Message {
     Stop,
 }
 
-/// The loop has ended; nothing was done.
+/// The loop has ended, or is about to; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("homeostat is stopping")]
+#[error("Homeostat is stopping")]
 pub struct Stopped;
 
 /// A handle to the loop; cheap to clone.
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Message {
 impl Handle {
     /// Checks `resources` together with those declared, stores them, all or nothing, and informs the loop. Blocks for a disk write.
     pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let (applied, intents) = self.registry().apply(resources)?;
         self.notify_resources_changed()?;
         self.send(intents)?;
@@ -102,7 +102,7 @@ impl Handle {
     /// Deletes a resource; the replicas of a deleted service are drained and stopped. Warns of resources that refer to it. Blocks for a
     /// disk write.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<Applied, ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let (applied, intents) = self.registry().delete(kind, name)?;
         self.notify_resources_changed()?;
         self.send(intents)?;
@@ -116,7 +116,7 @@ impl Handle {
         replicas: u32,
         duration: Option<Duration>,
     ) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let until = duration.map(|span| self.shared.clock.time() + span);
         let intent = self.registry().hold(service, replicas, until)?;
         Ok(self.send(vec![intent])?)
@@ -124,14 +124,14 @@ impl Handle {
 
     /// Ends the hold on a service; harmless when there is none. Blocks for a disk write.
     pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let intent = self.registry().release(service)?;
         Ok(self.send(vec![intent])?)
     }
 
     /// Pauses the autoscaler of a service, for a time or until resumed. Blocks for a disk write.
     pub fn pause(&self, service: &ServiceName, duration: Option<Duration>) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let until = duration.map(|span| self.shared.clock.time() + span);
         let intent = self.registry().pause(service, until)?;
         Ok(self.send(vec![intent])?)
@@ -139,7 +139,7 @@ impl Handle {
 
     /// Ends the pause of an autoscaler; harmless when there is none. Blocks for a disk write.
     pub fn resume(&self, service: &ServiceName) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let intent = self.registry().resume(service)?;
         Ok(self.send(vec![intent])?)
     }
@@ -148,7 +148,7 @@ impl Handle {
     ///
     /// Fails with [`ApplyError::NoSuchReplica`] when the replica does not run, or is being removed already.
     pub fn protect(&self, replica: &ReplicaId, duration: Duration) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let target = replica.clone();
         let life = self.query(move |control, _| {
             let place = control.knowledge().place(&target.service, target.ordinal)?;
@@ -162,7 +162,7 @@ impl Handle {
 
     /// Lets a replica be removed again; harmless when it is not protected. Blocks for a disk write.
     pub fn unprotect(&self, replica: &ReplicaId) -> Result<(), ApplyError> {
-        let _change = self.begin_change();
+        let _change = self.begin_change()?;
         let now = self.shared.clock.time();
         let intent = self.registry().unprotect(replica, now)?;
         Ok(self.send(vec![intent])?)
@@ -251,14 +251,20 @@ impl Handle {
 
     /// Stops the loop after its current step, and waits for it and for the history to be written. Replicas keep running.
     ///
-    /// Returns the epoch of the loop. Later orders must carry it: those of an older epoch are refused.
+    /// A change in progress is completed; later ones are refused. Returns the epoch of the loop. Later orders must carry it: those of an
+    /// older epoch are refused.
     pub fn stop(&self) -> Epoch {
+        let change = self.lock_changes();
+        self.shared.health.begin_stop();
+        drop(change);
         drop(self.shared.messages.send(Message::Stop));
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("loop_panicked");
         }
         self.shared.history.flush();
+        // They see that there is nothing more to watch.
+        self.shared.events.notify_watchers();
         self.shared.events.epoch()
     }
 
@@ -276,8 +282,14 @@ impl Handle {
         self.shared.messages.send(Message::ResourcesChanged).map_err(|_| Stopped)
     }
 
+    /// Begins a change, of which nothing may be stored once the loop is stopping: its sender would be told that it failed.
+    fn begin_change(&self) -> Result<MutexGuard<'_, ()>, Stopped> {
+        let change = self.lock_changes();
+        if self.shared.health.is_stopping() { Err(Stopped) } else { Ok(change) }
+    }
+
     /// The lock guards no data, so a panic while it was held does no harm.
-    fn begin_change(&self) -> MutexGuard<'_, ()> {
+    fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.shared.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -290,11 +302,12 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::mpsc::{channel, sync_channel};
+    use std::sync::mpsc::{Receiver, channel, sync_channel};
     use std::thread;
 
     use model::time::Time;
     use store::memory::MemoryStore;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::state_store::StateStore;
@@ -310,8 +323,8 @@ mod tests {
         (0..count).map(of).collect()
     }
 
-    #[test]
-    fn resources_can_be_read_while_an_apply_waits_for_the_loop() {
+    /// A handle whose messages nobody receives but the test, which waits for each.
+    fn handle_without_loop() -> (Handle, Receiver<Message>, TempDir) {
         let (messages, inbox) = sync_channel(0);
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
@@ -326,7 +339,22 @@ mod tests {
             history: HistoryWriter::start(&crate::HistoryConfig::in_folder("unused".into())).unwrap(),
             thread: Mutex::default(),
         };
-        let handle = Handle { shared: Arc::new(shared) };
+        (Handle { shared: Arc::new(shared) }, inbox, folder)
+    }
+
+    #[test]
+    fn a_loop_that_stops_is_not_ready_and_no_change_is_stored() {
+        let (handle, inbox, _folder) = handle_without_loop();
+        drop(inbox);
+        handle.stop();
+        assert_eq!(handle.not_ready_reason().as_deref(), Some("Homeostat is stopping"));
+        assert!(matches!(handle.apply(&services(1)), Err(ApplyError::Stopped(Stopped))));
+        assert_eq!(handle.resources(), []);
+    }
+
+    #[test]
+    fn resources_can_be_read_while_an_apply_waits_for_the_loop() {
+        let (handle, inbox, _folder) = handle_without_loop();
         let applier = handle.clone();
         let apply = thread::spawn(move || applier.apply(&services(200)).unwrap().len());
         // As the loop does when it begins a run, during which it receives no messages.

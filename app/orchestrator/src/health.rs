@@ -1,6 +1,6 @@
 //! Whether the loop controls the services, and why not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ const ROUND_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     state: Mutex<LoopState>,
+    /// Whether the loop is to end: then it accepts no more changes.
+    is_stopping: AtomicBool,
     /// Start of the latest round, in milliseconds.
     round: AtomicU64,
 }
@@ -35,8 +37,20 @@ impl Health {
         self.round.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Records that the loop is to end.
+    pub(crate) fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
     /// Why the loop does not control the services; `None` while it does.
     pub(crate) fn not_ready_reason(&self, now: Time) -> Option<Arc<str>> {
+        if self.is_stopping() {
+            return Some("Homeostat is stopping".into());
+        }
         match &*self.state() {
             LoopState::Starting => Some("it has not received the list of running replicas yet".into()),
             LoopState::Running => self.stuck(now),

@@ -241,8 +241,6 @@ async fn the_end_of_the_loop_ends_watches_and_deletes_nothing() {
         Events::of(world.open(world.request(Method::GET, "/v1/services?watch=true", "")).await);
     assert_eq!(services.next().await.unwrap()["type"], "added");
     world.handle.stop();
-    // Makes watches look again.
-    world.handle.record_event(&ServiceName::parse("shop").unwrap(), None, EventKind::Declared, String::new());
     while let Some(change) = services.next().await {
         assert_eq!(change["type"], "modified", "{change}");
     }

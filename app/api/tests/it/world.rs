@@ -163,7 +163,7 @@ impl World {
             ended.unwrap();
         }
         let epoch = self.handle.stop();
-        self.agent.stop_replicas(epoch, StopScope::All).await.unwrap();
+        self.agent.stop_replicas(epoch, StopScope::All, &CancellationToken::new()).await.unwrap();
         self.agent.close().await;
         self.proxy.shutdown(Duration::ZERO).await;
     }

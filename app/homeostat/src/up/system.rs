@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use model::action::{Outcome, Refusal};
 use model::name::NodeName;
 use model::resource::Resource;
 use orchestrator::{Handle, HistoryConfig};
+use os::Signals;
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
 use store_embedded::{EmbeddedStore, OpenError};
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::takeover::{self, Frontend};
-use super::{Options, PROXY_GRACE, Setup, reserve};
+use super::{Options, PROXY_GRACE, Setup, name_of, reserve};
 
 /// How long the replicas to which the predecessor routes may take to pass the probes of this process. The predecessor serves meanwhile;
 /// replicas that do not pass by then would not answer requests either.
@@ -38,6 +40,9 @@ const SETTLE_POLL: Duration = Duration::from_millis(10);
 /// How long the last users of the store or the platform may take to release it: threads that write a last record, programs that reload
 /// a balancer.
 const RELEASE_MAX: Duration = Duration::from_secs(15);
+
+/// Why another process may not take over while this one stops.
+const STOPS: &str = "it is stopping; start the other once it has ended";
 
 /// Why another process may not take over while one does.
 const HANDS_OVER: &str = "it hands over to another process already; try again once that one serves";
@@ -202,16 +207,44 @@ impl System {
         }
     }
 
-    /// Ends everything: the loop first, so that it does not restart replicas; then the traffic; then the replicas in scope.
-    pub(super) async fn end(self, scope: StopScope) -> anyhow::Result<()> {
-        drop(self.successor_listener);
-        self.stop.cancel();
-        self.server.await.context("the API server panicked; please report this bug")?;
+    /// Ends everything, and kills what is left at the next signal.
+    pub(super) async fn end(
+        self,
+        setup: &Setup,
+        scope: StopScope,
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
+        let hurry = CancellationToken::new();
+        let mut ending = pin!(self.end_in_order(setup, scope, &hurry));
+        tokio::select! {
+            ended = &mut ending => return ended,
+            signal = signals.next() => {
+                tracing::warn!(signal = name_of(signal), "stopping_at_once");
+                hurry.cancel();
+            }
+        }
+        ending.await
+    }
+
+    /// Ends everything: the loop first, so that it does not restart replicas; then the traffic; then the replicas in scope. The API answers
+    /// until then, and refuses changes.
+    async fn end_in_order(
+        self,
+        setup: &Setup,
+        scope: StopScope,
+        hurry: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        if let Some(listener) = self.successor_listener {
+            setup.tasks.spawn(listener.close(STOPS));
+        }
         let epoch = self.handle.stop();
-        self.frontend.proxy.shutdown(PROXY_GRACE).await;
-        let stopped = self.agent.stop_replicas(epoch, scope).await;
+        // Dropping the proxy closes its connections.
+        hurry.run_until_cancelled(self.frontend.proxy.shutdown(PROXY_GRACE)).await;
+        let stopped = self.agent.stop_replicas(epoch, scope, hurry).await;
         let stopped = stopped.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
         tracing::info!(replicas = stopped.replicas, "stopped");
+        self.stop.cancel();
+        self.server.await.context("the API server panicked; please report this bug")?;
         self.agent.close().await;
         for (replica, outcome) in &stopped.left {
             tracing::error!(replica = %replica, reason = reason_of(outcome), "replica_not_stopped");

@@ -54,6 +54,40 @@ fn an_interrupt_stops_replicas_and_the_journal_replays() {
 }
 
 #[test]
+fn while_it_stops_the_api_refuses_changes_and_a_second_signal_kills_the_replicas() {
+    let mut instance = Instance::new();
+    let manifest = instance.write(
+        "web.yaml",
+        &format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  run:\n    \
+             command: [sh, -c, \"trap '' TERM; echo patient; touch patient; exec sleep 600\"]\n    env: {{{}}}\n  \
+             stop: {{grace: 10m}}\n",
+            instance.mark()
+        ),
+    );
+    instance.up(&["-f", text(&manifest)]);
+    wait_until("the replica ignores SIGTERM", || instance.path("patient").exists().then_some(()));
+    let replica = pid_of(&instance.wait_for_ready("web", 1)["web-0"]);
+
+    instance.signal(Signal::TERM);
+    wait_until("its replica is stopped", || instance.log().contains("stopping_replicas").then_some(()));
+    assert_eq!(instance.get_api("/healthz").0, 200);
+    let (status, why) = instance.get_api("/readyz");
+    assert_eq!((status, why.as_str()), (503, "not ready: Homeostat is stopping\n"));
+    let (status, why) = instance.get_api("/v1/services");
+    assert!(status == 503 && why.contains("Homeostat is stopping") && why.contains("HS0006"), "{why}");
+    let refused = instance.run(&["scale", "service/web", "--replicas", "2"]);
+    assert!(refused.code == Some(1) && refused.err.contains("Homeostat is stopping"), "{refused:?}");
+    let logs = instance.run(&["logs", "replica/web-0"]);
+    assert!(logs.code == Some(0) && logs.out.contains("patient"), "{logs:?}");
+    assert!(is_running(replica), "its grace is not over");
+
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+    assert!(instance.log().contains("stopping_at_once"), "{}", instance.log());
+    assert_eq!(instance.processes(), [], "{}", instance.log());
+}
+
+#[test]
 fn an_interrupt_also_stops_adopted_replicas() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
