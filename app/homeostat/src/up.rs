@@ -171,12 +171,13 @@ async fn serve(mut options: Options, api_runtime: &runtime::Handle) -> anyhow::R
 /// that: the predecessor stays.
 async fn begin(setup: &Setup, signals: &mut Signals) -> anyhow::Result<Option<System>> {
     let mut previous = Previous::find(&setup.options).await?;
-    let is_first = matches!(previous, Previous::None);
+    let has_predecessor = !matches!(previous, Previous::None);
     // A predecessor whose handover is not awaited to its end resumes service.
     let handover = tokio::select! {
         handover = previous.handover() => handover?,
-        signal = signals.next(), if !is_first => return Ok(takeover_cancelled(signal)),
+        signal = signals.next(), if has_predecessor => return Ok(takeover_cancelled(signal)),
     };
+    let is_first = matches!(previous, Previous::None);
     let system = System::begin(setup, handover).await?;
     if !is_first {
         let prepared = tokio::select! {
@@ -229,12 +230,14 @@ async fn hand_over(successor: &mut Successor, frontend: &Frontend, signals: &mut
     let sending =
         async { successor.send(&frontend.handover()?).await.context("could not send the handover") };
     tokio::select! {
+        // Sending is first: a successor that has received nothing starts by itself when this process has ended.
+        biased;
         sent = sending => {
             if let Err(error) = sent {
                 return HandoverOutcome::Failed(error);
             }
         }
-        // A successor that has received a part starts nothing.
+        // A successor that has received only a part starts nothing.
         signal = signals.next() => return HandoverOutcome::Interrupted(signal),
     }
     let (linger, process) = (successor.linger(), successor.process());

@@ -38,6 +38,7 @@
 
 mod handover;
 mod predecessor;
+mod predecessor_process;
 mod sd_notify;
 mod socket_path;
 mod successor;

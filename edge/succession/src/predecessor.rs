@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::handover::{Handover, ListeningSocket};
+use crate::predecessor_process::PredecessorProcess;
 use crate::socket_path::SocketPath;
 use crate::wire::{self, FORM, Message};
 
@@ -16,10 +17,15 @@ use crate::wire::{self, FORM, Message};
 /// closes within some more.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a process whose connection broke may take to end before it is taken for one that goes on. The kernel closes the files of a killed
+/// process one after the other, which takes milliseconds.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The running process, which has received a request to hand over.
 #[derive(Debug)]
 pub struct Predecessor {
     stream: UnixStream,
+    process: PredecessorProcess,
     folder: PathBuf,
 }
 
@@ -33,7 +39,7 @@ pub struct ConnectError {
     pub source: io::Error,
 }
 
-/// Nothing was handed over. The predecessor continues, or restarts, by itself.
+/// Nothing was handed over. The predecessor continues, or restarts, by itself, unless it has [ended](Self::Ended).
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// It refused.
@@ -50,7 +56,13 @@ pub enum ReceiveError {
         /// The data folder.
         folder: PathBuf,
     },
-    /// It sent an invalid message, or closed the connection.
+    /// It ended, by itself or killed, before it handed over anything: there is no predecessor any more.
+    #[error("the homeostat of {folder} ended before it handed over")]
+    Ended {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// It sent an invalid message, or closed the connection: before it sent anything, and it still runs, or after a part of the handover.
     #[error(
         "the handover from the homeostat of {folder} was interrupted: it ended, or hands over to another process; look at its log"
     )]
@@ -88,21 +100,36 @@ impl Predecessor {
             }
             Err(error) => return Err(failed(error)),
         };
+        let process = PredecessorProcess::of(&stream);
         let linger_ms = u64::try_from(linger.as_millis()).unwrap_or(u64::MAX);
-        wire::send(&mut stream, &Message::Ask { form: FORM, linger_ms }).await.map_err(failed)?;
-        Ok(Some(Self { stream, folder: folder.to_owned() }))
+        match wire::send(&mut stream, &Message::Ask { form: FORM, linger_ms }).await {
+            Ok(()) => Ok(Some(Self { stream, process, folder: folder.to_owned() })),
+            // It was killed a moment ago.
+            Err(_) if process.ends_within(END_TIMEOUT).await => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Waits until it has released its exclusive resources, and receives the handover.
     pub async fn receive(&mut self) -> Result<Handover, ReceiveError> {
-        let folder = || self.folder.clone();
+        let received = timeout(RELEASE_TIMEOUT, self.receive_handover()).await;
+        received.unwrap_or_else(|_| Err(ReceiveError::TooSlow { folder: self.folder.clone() }))
+    }
+
+    async fn receive_handover(&mut self) -> Result<Handover, ReceiveError> {
+        let folder = self.folder.clone();
+        let first = match wire::receive(&mut self.stream).await {
+            Ok(message) => message,
+            Err(_) if self.process.ends_within(END_TIMEOUT).await => {
+                return Err(ReceiveError::Ended { folder });
+            }
+            Err(source) => return Err(ReceiveError::Broken { folder, source }),
+        };
         let mut handover = Handover::default();
-        let received = timeout(RELEASE_TIMEOUT, receive_all(&mut self.stream, &mut handover)).await;
-        match received {
-            Ok(Ok(None)) => Ok(handover),
-            Ok(Ok(Some(why))) => Err(ReceiveError::Refused { folder: folder(), why }),
-            Ok(Err(source)) => Err(ReceiveError::Broken { folder: folder(), source }),
-            Err(_) => Err(ReceiveError::TooSlow { folder: folder() }),
+        match receive_all(&mut self.stream, first, &mut handover).await {
+            Ok(None) => Ok(handover),
+            Ok(Some(why)) => Err(ReceiveError::Refused { folder, why }),
+            Err(source) => Err(ReceiveError::Broken { folder, source }),
         }
     }
 
@@ -120,9 +147,14 @@ impl Predecessor {
 }
 
 /// Returns the reason if the handover was refused.
-async fn receive_all(stream: &mut UnixStream, handover: &mut Handover) -> io::Result<Option<String>> {
+async fn receive_all(
+    stream: &mut UnixStream,
+    first: Message,
+    handover: &mut Handover,
+) -> io::Result<Option<String>> {
+    let mut message = first;
     loop {
-        match wire::receive(stream).await? {
+        match message {
             Message::Socket { name, requested } => {
                 let socket = wire::receive_socket(stream).await?;
                 handover.sockets.push(ListeningSocket { name, requested, socket });
@@ -136,5 +168,6 @@ async fn receive_all(stream: &mut UnixStream, handover: &mut Handover) -> io::Re
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected message of a successor"));
             }
         }
+        message = wire::receive(stream).await?;
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use proxy::{EndpointState, EndpointTraffic, InheritedListener, Proxy, ServiceTraffic, Table};
-use succession::{Handover, ListeningSocket, Predecessor};
+use succession::{Handover, ListeningSocket, Predecessor, ReceiveError};
 
 use super::{Options, Setup};
 
@@ -50,13 +50,21 @@ impl Previous {
         Ok(found.map_or(Self::None, Self::Process))
     }
 
-    /// Waits until it has released what only one process may hold, and returns what it hands over.
+    /// Waits until it has released what only one process may hold, and returns what it hands over. A process that ends before that leaves
+    /// nothing to replace: afterwards this is [`Self::None`].
     pub(super) async fn handover(&mut self) -> anyhow::Result<Handover> {
         match self {
             Self::None => Ok(Handover::default()),
             Self::Process(predecessor) => {
                 tracing::info!("taking_over");
-                Ok(predecessor.receive().await?)
+                match predecessor.receive().await {
+                    Err(ReceiveError::Ended { .. }) => {
+                        tracing::warn!(hint = "this process starts by itself", "predecessor_ended");
+                        *self = Self::None;
+                        Ok(Handover::default())
+                    }
+                    received => Ok(received?),
+                }
             }
             Self::Own(frontend) => frontend.handover(),
         }

@@ -280,6 +280,22 @@ fn a_successor_whose_predecessor_is_killed_does_not_wait_for_all_replicas() {
 }
 
 #[test]
+fn a_successor_whose_predecessor_is_killed_before_the_handover_starts_by_itself() {
+    let (mut instance, address) = served();
+    let replicas: Vec<Pid> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+    // It does not answer the request of its successor.
+    instance.signal(Signal::STOP);
+    instance.begin_take_over(&[]);
+    wait_until_logged(&instance, "taking_over");
+    kill_process(instance.before(), Signal::KILL).expect("it runs");
+    instance.wait_until_up();
+    assert!(instance.log().contains("predecessor_ended"), "{}", instance.log());
+    let adopted: Vec<Pid> = instance.wait_for_ready("web", 2).values().map(pid_of).collect();
+    assert_eq!(adopted, replicas);
+    wait_until("the proxy answers", || get(&format!("http://{address}/")).ok());
+}
+
+#[test]
 fn a_takeover_without_a_predecessor_is_a_start_and_a_second_process_is_refused() {
     let (mut instance, address) = served();
     let refused = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
