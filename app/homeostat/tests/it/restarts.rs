@@ -88,6 +88,17 @@ fn while_it_stops_the_api_refuses_changes_and_a_second_signal_kills_the_replicas
 }
 
 #[test]
+fn signals_without_a_meaning_do_not_end_it() {
+    let mut instance = Instance::new();
+    instance.up(&[]);
+    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM] {
+        instance.signal(signal);
+        assert_eq!(instance.run(&["get"]).code, Some(0), "{signal:?}: {}", instance.log());
+    }
+    assert_eq!(instance.end(Signal::TERM).code(), Some(0), "{}", instance.log());
+}
+
+#[test]
 fn an_interrupt_also_stops_adopted_replicas() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
