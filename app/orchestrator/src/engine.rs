@@ -499,6 +499,20 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_journal_does_not_prevent_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal");
+        fs::create_dir(&journal).unwrap();
+        fs::write(journal.join("events"), "no events").unwrap();
+        fs::write(journal.join("0000000001.journal"), "no journal").unwrap();
+        fs::create_dir(journal.join("0000000002.journal")).unwrap();
+        let (handle, _) = started(folder.path());
+        handle.stop();
+        assert_eq!(fs::read(journal.join("events.damaged")).unwrap(), b"no events");
+        assert!(Segment::open(&journal.join("0000000003.journal")).unwrap().next().unwrap().is_ok());
+    }
+
+    #[test]
     fn a_run_that_cannot_begin_leaves_the_last_state_to_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use journal::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
+use journal::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError, OpenedEvents};
 use model::event::{Event, EventKind};
 use model::identity::{Epoch, Ordinal};
 use model::name::ServiceName;
@@ -44,9 +44,12 @@ pub(crate) fn log(service: &ServiceName, replica: Option<Ordinal>, kind: EventKi
 }
 
 impl EventLog {
-    /// Opens the event log in the folder of the journal.
+    /// Opens the event log in the folder of the journal. Events that cannot be read are reported in the log and missing from then on.
     pub(crate) fn open(folder: &Path) -> Result<Self, EventFileError> {
-        let (file, events) = EventFile::open(folder)?;
+        let OpenedEvents { file, events, damage } = EventFile::open(folder)?;
+        if let Some(damage) = damage {
+            tracing::warn!(error = %format_args!("{damage}: {}", damage.source), "events_damaged");
+        }
         let last = EventId { epoch: Epoch(0), number: 0 };
         Ok(Self {
             recent: Mutex::new(Recent { events, file, last }),

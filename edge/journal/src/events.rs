@@ -4,7 +4,8 @@
 //! what was shown at the time.
 //!
 //! The file begins with the format's name and version; then follow records in the framing of the segments, oldest first. Appending does
-//! not sync: events survive the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped.
+//! not sync: events survive the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped. A file
+//! that is damaged elsewhere is kept under another name, and events go on without what cannot be read of it: nothing depends on them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,8 +36,19 @@ const RECORDS_MAX: usize = 2 * EVENTS_MAX;
 /// The file's name in the folder of the journal.
 const NAME: &str = "events";
 
+/// The name that a damaged file gets; there is only the latest one.
+const DAMAGED_NAME: &str = "events.damaged";
+
 /// The beginning of the file: the format's name and version.
 const MAGIC: [u8; 8] = *b"HSEVNT01";
+
+/// The format's name alone, with which files of all versions begin.
+const FORMAT: &[u8] = MAGIC.split_at(6).0;
+
+/// The most bytes of a write that a crash may have torn; more is damage.
+///
+/// 64 KiB: the events of a step of the loop, some hundred of some hundred bytes.
+const TORN_BYTES_MAX: usize = 64 << 10;
 
 /// Identifies an event for ever: unique over all runs, and greater for a later event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,25 +86,37 @@ pub struct EventFile {
     open: Option<(File, usize)>,
 }
 
-/// The events could not be read; nothing was changed.
+/// The events were written by a newer homeostat; nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum EventFileError {
-    /// The file could not be read.
-    #[error("could not read the events in {path}; check that it may be read")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file has another format.
-    #[error(
-        "could not read the events in {path}: they are not of version 1; was it written by a newer homeostat?"
-    )]
-    Version {
-        /// Which.
-        path: PathBuf,
-    },
+#[error(
+    "could not read the events in {path}: they are not of version 1; was it written by a newer homeostat?"
+)]
+pub struct EventFileError {
+    /// Which file.
+    pub path: PathBuf,
+}
+
+/// What was found in the folder of a journal.
+#[derive(Debug)]
+pub struct OpenedEvents {
+    /// The file, to be appended to.
+    pub file: EventFile,
+    /// The latest [`EVENTS_MAX`], oldest first.
+    pub events: VecDeque<Arc<EventRecord>>,
+    /// Why events are missing, if the file was damaged.
+    pub damage: Option<EventFileDamage>,
+}
+
+/// A part of the events cannot be read, or none of them.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read all events in {path}; events go on without them, and the file is now {}", kept.display())]
+pub struct EventFileDamage {
+    /// Which file.
+    pub path: PathBuf,
+    /// Its path now; the same as before when it could not be renamed.
+    pub kept: PathBuf,
+    /// What is wrong with it.
+    pub source: io::Error,
 }
 
 /// Events could not be written. They are written again with the next ones.
@@ -153,34 +177,22 @@ impl EventRecord {
 }
 
 impl EventFile {
-    /// Opens the file in the folder of a journal, and reads the latest [`EVENTS_MAX`], oldest first.
+    /// Opens the file in the folder of a journal, and reads its events.
     ///
-    /// Writes nothing: a file that is missing, torn or too long is rewritten with the first event.
-    pub fn open(folder: &Path) -> Result<(Self, VecDeque<Arc<EventRecord>>), EventFileError> {
+    /// Writes nothing: a file that is missing, torn or too long is rewritten with the first event. A damaged one is renamed, and its readable
+    /// events are rewritten.
+    pub fn open(folder: &Path) -> Result<OpenedEvents, EventFileError> {
         let path = folder.join(NAME);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(EventFileError::Io { path, source }),
+        let read = match fs::read(&path) {
+            Ok(bytes) if is_of_other_version(&bytes) => return Err(EventFileError { path }),
+            Ok(bytes) => Contents::parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
+            Err(error) => Contents { damage: Some(error), ..Contents::default() },
         };
-        // A crash of the machine may leave the file empty, or with a part of the format's name.
-        let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
-            let is_cut = MAGIC.starts_with(&bytes);
-            let empty = Self { path: path.clone(), open: None };
-            return if is_cut { Ok((empty, VecDeque::new())) } else { Err(EventFileError::Version { path }) };
-        };
-        let mut events = VecDeque::new();
-        let mut records = 0;
-        while let Some((event, after)) = take(rest) {
-            if events.len() == EVENTS_MAX {
-                events.pop_front();
-            }
-            events.push_back(Arc::new(event));
-            (rest, records) = (after, records + 1);
-        }
-        let is_whole = rest.is_empty();
-        let file = is_whole.then(|| OpenOptions::new().append(true).open(&path).ok()).flatten();
-        Ok((Self { path, open: file.map(|file| (file, records)) }, events))
+        let damage = read.damage.map(|source| set_aside(folder, source));
+        let file = read.is_whole.then(|| OpenOptions::new().append(true).open(&path).ok()).flatten();
+        let file = Self { path, open: file.map(|file| (file, read.records)) };
+        Ok(OpenedEvents { file, events: read.events, damage })
     }
 
     /// Appends the last `new` of `events`, which are all events that are kept, oldest first.
@@ -203,6 +215,70 @@ impl EventFile {
         self.open = Some((file, events.len()));
         Ok(())
     }
+}
+
+/// What a file contains.
+#[derive(Debug, Default)]
+struct Contents {
+    /// The latest events, without those that are damaged.
+    events: VecDeque<Arc<EventRecord>>,
+    records: usize,
+    /// Whether it ends with its last record, so that it can be appended to.
+    is_whole: bool,
+    damage: Option<io::Error>,
+}
+
+impl Contents {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut read = Self::default();
+        // A crash of the machine may leave the file empty, or with a part of the format's name.
+        let begins_well = bytes.starts_with(&MAGIC) || MAGIC.starts_with(bytes);
+        let mut damaged_at = (!begins_well).then_some(0);
+        let mut rest = bytes.strip_prefix(&MAGIC).unwrap_or(bytes);
+        while let Some((skipped, event, after)) = find_record(rest) {
+            if skipped > 0 {
+                damaged_at.get_or_insert(bytes.len() - rest.len());
+            }
+            if read.events.len() == EVENTS_MAX {
+                read.events.pop_front();
+            }
+            read.events.push_back(Arc::new(event));
+            (rest, read.records) = (after, read.records + 1);
+        }
+        if !is_torn(rest) {
+            damaged_at.get_or_insert(bytes.len() - rest.len());
+        }
+        read.is_whole = rest.is_empty() && damaged_at.is_none() && !bytes.is_empty();
+        let why = |at| io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged at byte {at}"));
+        read.damage = damaged_at.map(why);
+        read
+    }
+}
+
+/// Whether `tail`, in which no record begins, may be what a crash leaves: a part of a record, or zeros, which a file system shows where it
+/// had not written yet when the power was lost.
+fn is_torn(tail: &[u8]) -> bool {
+    tail.len() <= TORN_BYTES_MAX || tail.iter().all(|byte| *byte == 0)
+}
+
+/// The first record in `bytes` and the bytes after it, behind so many damaged bytes; `None` when there is no whole record.
+fn find_record(bytes: &[u8]) -> Option<(usize, EventRecord, &[u8])> {
+    (0..bytes.len()).find_map(|skipped| {
+        let (event, after) = take(&bytes[skipped..])?;
+        Some((skipped, event, after))
+    })
+}
+
+fn is_of_other_version(bytes: &[u8]) -> bool {
+    let version = bytes.strip_prefix(FORMAT).and_then(|rest| rest.get(..2));
+    version.is_some_and(|version| version.iter().all(u8::is_ascii_digit) && !bytes.starts_with(&MAGIC))
+}
+
+/// Renames a damaged file, in place of an earlier one.
+fn set_aside(folder: &Path, source: io::Error) -> EventFileDamage {
+    let (path, damaged) = (folder.join(NAME), folder.join(DAMAGED_NAME));
+    let kept = if fs::rename(&path, &damaged).is_ok() { damaged } else { path.clone() };
+    EventFileDamage { path, kept, source }
 }
 
 fn records_of<'a>(events: impl Iterator<Item = &'a Arc<EventRecord>>) -> Vec<u8> {

@@ -23,7 +23,10 @@ mod numbered;
 mod v1;
 
 pub use decision_record::DecisionRun;
-pub use events::{EVENTS_MAX, EventFile, EventFileError, EventId, EventRecord, EventWriteError};
+pub use events::{
+    EVENTS_MAX, EventFile, EventFileDamage, EventFileError, EventId, EventRecord, EventWriteError,
+    OpenedEvents,
+};
 pub use history::{
     DecisionHistory, HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, read,
     recorded_services,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use control::{ControlLoop, Outbox};
 use journal::decision_record::DecisionRecord;
-use journal::{DecisionRun, Record, Segment, segments};
+use journal::{DecisionRun, ReadError, Record, Segment, segments};
 use model::decision::DecisionEntry;
 use model::input::Input;
 use model::name::ServiceName;
@@ -29,7 +29,7 @@ const INPUT_CHARS_MAX: usize = 400;
 ///
 /// Fails on the first input whose output differs from the recorded one: a decision depended on something that is not in the journal, or
 /// another version of this program wrote the journal. The decisions in the history below --data are repeated as well, and must be
-/// identical.
+/// identical. A segment that is damaged is replayed up to the damage; the command then fails after the others were replayed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// A segment of a journal, or a folder of them; without it, the journal below --data
@@ -115,13 +115,21 @@ pub(crate) fn run(context: &CommandContext, arguments: &Arguments) -> Result<(),
     let mut replayed = Replayed::default();
     let begun = os::since_boot();
     let history = arguments.path.is_none().then(|| arguments.data.join("history"));
+    let mut unreadable = Ok(());
     for path in &paths {
-        replay(path, history.as_deref(), &mut replayed)?;
+        match replay(path, history.as_deref(), &mut replayed) {
+            // The others can be replayed without it.
+            Err(error) if error.is::<ReadError>() => unreadable = unreadable.and(Err(error)),
+            result => result?,
+        }
     }
     let elapsed = os::since_boot().saturating_sub(begun);
     replayed.elapsed_seconds = elapsed.as_secs_f64();
     replayed.steps_per_second = replayed.steps as f64 / elapsed.max(Duration::from_micros(1)).as_secs_f64();
-    context.printer.print(arguments.output.output, &replayed, lines)
+    if replayed.segments > 0 {
+        context.printer.print(arguments.output.output, &replayed, lines)?;
+    }
+    Ok(unreadable?)
 }
 
 /// The segments at `path`: the file itself, or those in the folder, oldest first.

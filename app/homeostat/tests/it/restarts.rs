@@ -99,6 +99,30 @@ fn signals_without_a_meaning_do_not_end_it() {
 }
 
 #[test]
+fn a_damaged_journal_prevents_neither_a_start_nor_the_replay_of_the_rest() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 1}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 1);
+    instance.end(Signal::INT);
+    instance.write("data/journal/0000000000.journal", "no journal");
+    let events = instance.path("data/journal/events");
+    let mut damaged = fs::read(&events).unwrap();
+    damaged[20] ^= 1;
+    fs::write(&events, &damaged).unwrap();
+
+    instance.up(&[]);
+    instance.wait_for_ready("web", 1);
+    assert!(instance.log().contains("events_damaged"), "{}", instance.log());
+    assert_eq!(fs::read(instance.path("data/journal/events.damaged")).unwrap(), damaged);
+    instance.end(Signal::INT);
+    let replayed = instance.run(&["replay", "--data", "data", "-o", "json"]);
+    assert_eq!(replayed.code, Some(1), "{replayed:?}");
+    assert!(replayed.err.contains("HS0011") && replayed.err.contains("0000000000.journal"), "{replayed:?}");
+    assert_eq!(replayed.json()["segments"], 2, "{replayed:?}");
+}
+
+#[test]
 fn an_interrupt_also_stops_adopted_replicas() {
     let mut instance = Instance::new();
     let manifest = instance.write_service("web", "  scale: {replicas: 3}\n");
