@@ -19,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use log::Log;
+use up::start_error;
 
 /// The C library's allocator now and then merges all small freed blocks at once, which takes milliseconds within a step of the loop.
 /// mimalloc merges them one by one, and is faster for the proxy's small allocations (docs/decisions/0009).
@@ -109,8 +110,11 @@ fn log_filter(level: LevelFilter) -> Targets {
 
 fn create_data_folder(data: &Path) -> anyhow::Result<()> {
     let created = DirBuilder::new().recursive(true).mode(DATA_MODE).create(data);
-    created.with_context(|| {
-        format!("could not create the data folder {}; name another with --data", data.display())
+    created.map_err(|error| {
+        let code = start_error::of_data_folder(&error);
+        let attempted =
+            format!("could not create the data folder {}; name another with --data", data.display());
+        code.explain(anyhow::Error::from(error).context(attempted))
     })
 }
 

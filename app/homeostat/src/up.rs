@@ -6,6 +6,7 @@
 
 mod reserve;
 mod slow_successor;
+pub(crate) mod start_error;
 mod system;
 mod takeover;
 

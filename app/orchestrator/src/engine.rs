@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::{AppendError, EventFileError, FolderError, OpenError, ReadError, Segment, Writer, segments};
+use journal::{AppendError, ReadError, Segment, Writer, segments};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
 use model::identity::Epoch;
@@ -27,7 +27,8 @@ use crate::metric_sources::MetricSources;
 use crate::registry::Registry;
 use crate::replica_access::Versions;
 use crate::routing::Routing;
-use crate::state_store::{StateStore, StateStoreError};
+use crate::start_error::StartError;
+use crate::state_store::StateStore;
 
 /// Capacity of the queue of messages to the loop.
 ///
@@ -74,37 +75,6 @@ pub enum Order {
     Route(Arc<Routing>),
     /// Scrape these sources of metrics, and no others.
     Measure(Arc<MetricSources>),
-}
-
-/// The loop could not be started; nothing was.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The state could not be read or written.
-    #[error(transparent)]
-    Store(#[from] StateStoreError),
-    /// The journal could not be created.
-    #[error(transparent)]
-    Journal(#[from] OpenError),
-    /// The data folder was moved or replaced.
-    #[error(transparent)]
-    DataFolder(#[from] FolderError),
-    /// The folder of the journal could not be listed.
-    #[error("could not list the journal folder {folder}; check its permissions")]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// The events of earlier runs could not be read.
-    #[error(transparent)]
-    Events(#[from] EventFileError),
-    /// The first records of the run could not be written to the journal.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    /// A thread could not be started.
-    #[error("could not start a thread; is the limit on processes reached?")]
-    Thread(#[source] std::io::Error),
 }
 
 pub(crate) fn start(config: Config) -> Result<Handle, StartError> {

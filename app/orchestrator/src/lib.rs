@@ -16,10 +16,11 @@ mod metric_sources;
 mod registry;
 mod replica_access;
 mod routing;
+mod start_error;
 mod state_store;
 mod versions;
 
-pub use engine::{Config, Order, StartError};
+pub use engine::{Config, Order};
 pub use event_log::EventLog;
 pub use handle::{Handle, Stopped};
 pub use history::{HISTORY_RETENTION, HistoryConfig};
@@ -28,6 +29,7 @@ pub use metric_sources::MetricSources;
 pub use registry::{Applied, ApplyError, Change};
 pub use replica_access::{ReplicaAccess, Versions};
 pub use routing::{RouteEntry, Routing};
+pub use start_error::{StartError, StartObstacle};
 pub use state_store::{StateStoreError, StoredResource};
 
 /// Starts the loop on a thread of its own, from the state in the store.

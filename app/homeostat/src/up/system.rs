@@ -18,12 +18,13 @@ use orchestrator::{Handle, HistoryConfig};
 use os::Signals;
 use platform_process::ProcessPlatform;
 use proxy::{Proxy, ProxyConfig};
-use store_embedded::{EmbeddedStore, OpenError};
+use store_embedded::EmbeddedStore;
 use succession::{Handover, Successor, SuccessorListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::start_error::{self, Code};
 use super::takeover::{self, Frontend};
 use super::{Options, PROXY_GRACE, Setup, name_of, reserve};
 
@@ -93,7 +94,8 @@ impl System {
             seed,
             settings: options.settings.clone(),
             orders,
-        })?;
+        })
+        .map_err(start_error::of_loop)?;
         let issued = options.data.join("acme");
         let (zone, runs) = (options.zone.clone(), Arc::clone(&platform) as _);
         let agent = Agent::start(node, zone, issued, runs, proxy.table(), handle.clone(), inbox)
@@ -312,21 +314,15 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    listen().with_context(|| {
+    let listening = listen().with_context(|| {
         format!("could not listen on {address} for the API; is another homeostat running? choose another with --listen")
-    })
+    });
+    listening.map_err(|error| Code::Address.explain(error))
 }
 
 fn open_store(options: &Options) -> anyhow::Result<EmbeddedStore> {
-    EmbeddedStore::open(&options.data).map_err(|error| match error {
-        OpenError::InUse { .. } if options.take_over.is_none() => {
-            anyhow!("{error}, or take its place with --take-over")
-        }
-        OpenError::InUse { .. } => {
-            anyhow!("{error}, or try again in a moment: it is starting, or another process takes its place")
-        }
-        error => error.into(),
-    })
+    let opened = EmbeddedStore::open(&options.data);
+    opened.map_err(|error| start_error::of_store(error, options.take_over.is_some()))
 }
 
 fn open_platform(options: &Options, working_folder: &Path) -> anyhow::Result<ProcessPlatform> {
@@ -335,7 +331,7 @@ fn open_platform(options: &Options, working_folder: &Path) -> anyhow::Result<Pro
     if let Some(path) = &options.path {
         settings.path.clone_from(path);
     }
-    Ok(ProcessPlatform::open(settings)?)
+    ProcessPlatform::open(settings).map_err(start_error::of_platform)
 }
 
 /// The first label of the machine's host name, or `local` if that is not a valid name of a node.

@@ -40,7 +40,11 @@ fn a_port_in_use_is_named() {
     let instance = Instance::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    assert_refused(&instance.run(&["up", "--listen", &address]), 1, &[&address, "--listen", "in use"]);
+    assert_refused(
+        &instance.run(&["up", "--listen", &address]),
+        1,
+        &["HS0021", &address, "--listen", "in use"],
+    );
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn a_second_homeostat_on_the_same_data_is_refused_and_the_first_continues() {
     let mut instance = Instance::new();
     instance.up(&[]);
     let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
-    assert_refused(&output, 1, &["data", &instance.pid().to_string()]);
+    assert_refused(&output, 1, &["HS0020", "data", &instance.pid().to_string()]);
     assert_eq!(instance.run(&["get"]).code, Some(0));
 }
 
@@ -108,7 +112,8 @@ fn data_of_a_newer_homeostat_is_refused_and_left_unchanged() {
         keep(&instance, &row.key, &newer(&row.value));
         let before = rows(&instance);
         let output = instance.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let parts = [row.key.as_str(), "a newer homeostat wrote it (format 2, this one reads up to 1)"];
+        let parts =
+            ["HS0022", row.key.as_str(), "a newer homeostat wrote it (format 2, this one reads up to 1)"];
         assert_refused(&output, 1, &parts);
         assert_eq!(rows(&instance), before, "{} was written to", row.key);
         keep(&instance, &row.key, &row.value);
@@ -143,7 +148,7 @@ fn a_data_folder_that_cannot_be_created_is_named() {
     let instance = Instance::new();
     let file = instance.write("file", "");
     let inside = file.join("data");
-    assert_refused(&instance.run(&["up", "--data", text(&inside)]), 1, &[text(&inside), "--data"]);
+    assert_refused(&instance.run(&["up", "--data", text(&inside)]), 1, &["HS0023", text(&inside), "--data"]);
 }
 
 #[test]
