@@ -71,10 +71,7 @@ pub fn apply_step(
             }
         }
         Change::Expose => dispatch.expose(service, &step.reason),
-        Change::Conceal => {
-            let action = dispatch.send(ActionKind::Conceal(service.name.clone()), &step.reason);
-            service.exposure = Exposure::Closing { action, since: dispatch.now.time };
-        }
+        Change::Conceal => dispatch.conceal(service, &step.reason),
         Change::SuspendHealing => {
             service.healing.suspended = Some(dispatch.now.time);
             dispatch.record_service_event(service, EventKind::HealingSuspended, &step.reason);
@@ -208,9 +205,23 @@ impl Dispatch<'_> {
 
     fn expose(&mut self, service: &mut ServiceState, reason: &Reason) {
         let Some(declared) = service.declared.clone() else { return };
+        self.supersede_listener(service);
         let revision = declared.revision;
         let action = self.send(ActionKind::Expose(declared), reason);
         service.exposure = Exposure::Opening { action, revision, since: self.now.time };
+    }
+
+    fn conceal(&mut self, service: &mut ServiceState, reason: &Reason) {
+        self.supersede_listener(service);
+        let action = self.send(ActionKind::Conceal(service.name.clone()), reason);
+        service.exposure = Exposure::Closing { action, since: self.now.time };
+    }
+
+    /// Sends an unanswered action on the listener no more: after the next one, the agent might take it for a newer one.
+    fn supersede_listener(&mut self, service: &ServiceState) {
+        if let Exposure::Opening { action, .. } | Exposure::Closing { action, .. } = service.exposure {
+            self.in_flight.finish(action);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use model::action::{FailureKind, Outcome, Refusal};
 use model::event::EventKind;
 use model::identity::{ActionId, Epoch};
-use model::input::ReplicaState;
+use model::input::{Declared, ReplicaState};
 
 use crate::bench::{READY, fixed};
 use crate::world::{World, failed, killed, ms, observed, seconds};
@@ -210,15 +210,20 @@ fn a_start_in_flight_is_not_expected_in_an_inventory() {
     assert!(world.take_sent().is_empty(), "it is in flight");
 }
 
-#[test]
-fn a_failed_listener_is_tried_again() {
-    let mut declared = fixed("shop", 1, 0);
+/// A service without replicas that is exposed.
+fn exposed(revision: u64) -> Declared {
+    let mut declared = fixed("shop", revision, 0);
     declared.spec.expose = Some(model::resource::Expose::new(
         model::resource::ListenAddress::parse("127.0.0.1:80").unwrap(),
         model::resource::PortName::parse("http").unwrap(),
     ));
+    declared
+}
+
+#[test]
+fn a_failed_listener_is_tried_again() {
     let mut world = World::started();
-    world.declare(declared);
+    world.declare(exposed(1));
     world.report_inventory([]);
     assert_eq!(world.take_sent(), ["expose shop"]);
     world.end_action("expose", failed(FailureKind::AddressInUse));
@@ -226,6 +231,23 @@ fn a_failed_listener_is_tried_again() {
     assert!(world.take_sent().is_empty());
     world.advance(ms(1));
     assert_eq!(world.take_sent(), ["expose shop"]);
+}
+
+#[test]
+fn an_action_on_a_listener_is_not_sent_again_after_a_later_one() {
+    let mut world = World::started();
+    world.report_inventory([]);
+    world.declare(exposed(1));
+    world.declare(exposed(2));
+    world.withdraw("shop");
+    assert_eq!(world.take_sent(), ["expose shop", "expose shop", "conceal shop"]);
+    world.end_action("conceal", Outcome::Applied);
+    assert!(!world.has_service("shop"));
+    world.advance(seconds(60));
+    assert!(
+        world.take_sent().is_empty(),
+        "the node has forgotten the service, and would listen for it again"
+    );
 }
 
 #[test]
