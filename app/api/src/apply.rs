@@ -101,6 +101,7 @@ fn parse(folder: &Path, media: Media, body: &str) -> Result<Vec<Resource>, Failu
         problems.extend(wrong.map(problem));
         resources.extend(part.resources().cloned());
         if problems.len() >= DIAGNOSTICS_MAX {
+            problems.truncate(DIAGNOSTICS_MAX);
             break;
         }
     }

@@ -307,7 +307,12 @@ async fn invalid_requests_are_refused_with_a_code_and_a_sentence() {
         assert!(sentence.len() > 20 && !sentence.ends_with('.'), "{sentence}");
     }
     let ones = world.send(Method::POST, "/v1/apply", &json!(vec![1; 100_000])).await.json();
-    assert_eq!(ones["problems"].as_array().unwrap().len(), 100, "no more are listed of a body");
+    let mut unknown = service("shop", 1);
+    (0..60).for_each(|n| unknown["spec"][format!("unknown{n}")] = json!(n));
+    let fields = world.send(Method::POST, "/v1/apply", &json!([unknown, unknown])).await.json();
+    for refused in [ones, fields] {
+        assert_eq!(refused["problems"].as_array().unwrap().len(), 100, "no more are listed of a body");
+    }
     let large = world.send(Method::POST, "/v1/apply", &json!("x".repeat(1024 * 1024))).await.json();
     let sentence =
         "could not read the body: it has more than 1048576 bytes; send the resources in several parts";
