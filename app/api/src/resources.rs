@@ -192,21 +192,15 @@ pub(crate) enum ReplicaSelector {
     One(ReplicaId),
 }
 
-/// What a replica waits for, followed by why it could not be started unless that is already part of it.
-fn with_cause(wait: Option<String>, why: &str) -> String {
-    match wait {
-        Some(wait) if wait.contains(why) => wait,
-        Some(wait) => format!("{wait}; {why}"),
-        None => why.to_owned(),
-    }
-}
-
 /// The replicas of `places`, with the details that only the agent knows, and with the cause of failed starts.
 pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
-    let failures = failed_starts(handle, &places);
+    let mut failures = failed_starts(handle, &places);
     for place in &mut places {
-        if let Some(why) = failures.get(&place.replica) {
-            place.status.message = Some(with_cause(place.status.message.take(), why));
+        if let Some(why) = failures.remove(&place.replica) {
+            place.status.message = Some(match place.status.message.take() {
+                Some(wait) => view::with_end(wait, Some(why)),
+                None => why,
+            });
         }
     }
     let wanted: BTreeSet<&ReplicaId> = places.iter().map(|place| &place.replica).collect();
@@ -320,21 +314,5 @@ pub(crate) fn object<S: Serialize>(resource: &Resource, status: S) -> v1::Object
         metadata: part("metadata"),
         spec: part("spec"),
         status,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cause_of_a_failed_start_is_not_repeated() {
-        let why = "port 6379 is in use";
-        assert_eq!(with_cause(None, why), why);
-        assert_eq!(
-            with_cause(Some(format!("{why}; the next try is at 10:00")), why),
-            format!("{why}; the next try is at 10:00")
-        );
-        assert_eq!(with_cause(Some("waits until 10:00".into()), why), format!("waits until 10:00; {why}"));
     }
 }

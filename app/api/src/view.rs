@@ -372,8 +372,8 @@ fn stage_since(stage: &Stage) -> Time {
     }
 }
 
-/// What a replica waits for, and how the one before ended unless that is already part of it.
-fn with_end(wait: String, end: Option<String>) -> String {
+/// What a replica waits for, and how the one before ended, or why it could not be started, unless that is already part of it.
+pub(crate) fn with_end(wait: String, end: Option<String>) -> String {
     match end {
         Some(end) if !wait.contains(&end) => format!("{wait}; {end}"),
         Some(_) | None => wait,

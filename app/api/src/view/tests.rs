@@ -104,6 +104,15 @@ fn whatever_a_replica_waits_for_it_is_said_why_it_was_not_started() {
 }
 
 #[test]
+fn the_cause_of_a_failed_start_is_not_repeated() {
+    let why = "port 6379 is in use";
+    let with_why = |wait: &str| with_end(wait.to_owned(), Some(why.to_owned()));
+    let named = format!("{why}; the next try is at 10:00");
+    assert_eq!(with_why(&named), named);
+    assert_eq!(with_why("waits until 10:00"), format!("waits until 10:00; {why}"));
+}
+
+#[test]
 fn a_hold_is_shown_until_it_ends() {
     let mut service = service_of_two([]);
     for (until, is_shown) in
