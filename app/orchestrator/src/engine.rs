@@ -247,6 +247,7 @@ impl Engine {
                 }
                 Message::Input(_) => {}
                 Message::ResourcesChanged => self.order_resources(),
+                Message::Event(event) => self.events.record(event),
                 Message::Query(query) => queries.push(query),
                 Message::Stop => continues = false,
             }
@@ -480,6 +481,28 @@ mod tests {
         handle.stop();
         assert_eq!(fs::read(journal.join("events.damaged")).unwrap(), b"no events");
         assert!(Segment::open(&journal.join("0000000003.journal")).unwrap().next().unwrap().is_ok());
+    }
+
+    #[test]
+    fn an_event_from_outside_of_the_loop_does_not_wait_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (handle, _) = started(folder.path());
+        let shop = ServiceName::parse("shop").unwrap();
+        let (report, reported) = channel();
+        handle.events().while_locked(|| {
+            let (handle, shop) = (handle.clone(), shop.clone());
+            // On a thread of its own, so that one that waits fails this test.
+            thread::spawn(move || {
+                handle.record_event(&shop, None, EventKind::Ejected, "it was slow".to_owned());
+                report.send(()).unwrap();
+            });
+            // As while events are written to a disk that hangs.
+            reported.recv_timeout(DEADLINE).expect("it does not wait");
+        });
+        wait_until("the event", || handle.events().recent_events(Some(&shop), 1).len() == 1);
+        handle.stop();
+        handle.record_event(&shop, None, EventKind::Returned, "it is over".to_owned());
+        assert_eq!(handle.events().recent_events(Some(&shop), 9).len(), 2, "also after the end of the loop");
     }
 
     #[test]

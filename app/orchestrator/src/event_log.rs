@@ -33,6 +33,16 @@ struct Recent {
     last: EventId,
 }
 
+/// An event that does not come from the loop.
+#[derive(Debug)]
+pub(crate) struct OutsideEvent {
+    pub(crate) at: Wall,
+    pub(crate) service: ServiceName,
+    pub(crate) replica: Option<Ordinal>,
+    pub(crate) kind: EventKind,
+    pub(crate) message: String,
+}
+
 /// Logs an event, at level WARN if it is a warning.
 pub(crate) fn log(service: &ServiceName, replica: Option<Ordinal>, kind: EventKind, reason: &dyn Display) {
     let replica = replica.map(|Ordinal(ordinal)| ordinal);
@@ -80,26 +90,22 @@ impl EventLog {
         self.append(recent, new)
     }
 
-    /// Publishes an event that does not come from the loop.
-    pub(crate) fn record(
-        &self,
-        at: Wall,
-        service: &ServiceName,
-        replica: Option<Ordinal>,
-        kind: EventKind,
-        message: String,
-    ) -> Result<(), EventWriteError> {
+    /// Publishes an event that does not come from the loop. Watchers receive it even if it could not be written.
+    pub(crate) fn record(&self, event: OutsideEvent) {
+        let OutsideEvent { at, service, replica, kind, message } = event;
         let recent = &mut *self.recent();
         let event = EventRecord {
             id: recent.next_id(),
             at,
-            service: service.clone(),
+            service,
             replica,
             kind: kind.name().to_owned(),
             is_warning: kind.is_warning(),
             message,
         };
-        self.append(recent, vec![event])
+        if let Err(error) = self.append(recent, vec![event]) {
+            tracing::warn!(error = %error, "events_not_kept");
+        }
     }
 
     fn append(&self, recent: &mut Recent, new: Vec<EventRecord>) -> Result<(), EventWriteError> {
@@ -159,6 +165,13 @@ impl EventLog {
         self.changes.subscribe()
     }
 
+    /// Does something while the events are locked.
+    #[cfg(test)]
+    pub(crate) fn while_locked(&self, act: impl FnOnce()) {
+        let _locked = self.recent();
+        act();
+    }
+
     /// The events are consistent after every change, so a panic while they were locked does no harm.
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
@@ -179,7 +192,9 @@ mod tests {
     fn record(log: &EventLog, service: &str, count: usize) {
         let service = ServiceName::parse(service).unwrap();
         for _ in 0..count {
-            log.record(Wall::from_millis(1), &service, None, EventKind::Declared, String::new()).unwrap();
+            let (at, service, message) = (Wall::from_millis(1), service.clone(), String::new());
+            let kind = EventKind::Declared;
+            log.record(OutsideEvent { at, service, replica: None, kind, message });
         }
     }
 

@@ -15,7 +15,7 @@ use model::resource::{Kind, Resource};
 use model::time::{Now, Wall};
 use os::Clock;
 
-use crate::event_log::{self, EventLog};
+use crate::event_log::{self, EventLog, OutsideEvent};
 use crate::health::Health;
 use crate::history::HistoryWriter;
 use crate::registry::{Applied, ApplyError, Registry};
@@ -30,6 +30,8 @@ pub(crate) enum Message {
     Input(Input),
     /// Versions of services, routes, the services behind them, or metric sources may have changed.
     ResourcesChanged,
+    /// Record this event.
+    Event(OutsideEvent),
     /// Run this query.
     Query(Query),
     /// End the loop.
@@ -68,6 +70,7 @@ impl std::fmt::Debug for Message {
         match self {
             Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
             Self::ResourcesChanged => f.write_str("ResourcesChanged"),
+            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
             Self::Query(_) => f.write_str("Query"),
             Self::Stop => f.write_str("Stop"),
         }
@@ -198,7 +201,8 @@ impl Handle {
         }
     }
 
-    /// Records an event that does not come from the loop, about a service or one of its replicas.
+    /// Records an event that does not come from the loop, about a service or one of its replicas. The loop writes it, so that the caller, which
+    /// may run probes as well, does not wait for the disk.
     pub fn record_event(
         &self,
         service: &ServiceName,
@@ -207,11 +211,16 @@ impl Handle {
         message: String,
     ) {
         event_log::log(service, replica, kind, &message);
-        let recorded = self.shared.events.record(self.now().wall, service, replica, kind, message);
-        if let Err(error) = recorded {
-            tracing::warn!(error = %error, "events_not_kept");
+        let event = OutsideEvent { at: self.now().wall, service: service.clone(), replica, kind, message };
+        match self.shared.messages.try_send(Message::Event(event)) {
+            // The loop has ended, so nothing else writes.
+            Err(TrySendError::Disconnected(Message::Event(event))) => {
+                self.shared.events.record(event);
+                self.shared.events.notify_watchers();
+            }
+            Err(error) => tracing::warn!(%error, "event_dropped"),
+            Ok(()) => {}
         }
-        self.shared.events.notify_watchers();
     }
 
     /// The latest events, and notifications for watchers.
