@@ -29,7 +29,7 @@ const INPUT_CHARS_MAX: usize = 400;
 ///
 /// Fails on the first input whose output differs from the recorded one: a decision depended on something that is not in the journal, or
 /// another version of this program wrote the journal. The decisions in the history below --data are repeated as well, and must be
-/// identical. A segment that is damaged is replayed up to the damage; the command then fails after the others were replayed.
+/// identical. A segment that cannot be read is named when the others have been replayed, and the command fails.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// A segment of a journal, or a folder of them; without it, the journal below --data
