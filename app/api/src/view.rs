@@ -180,14 +180,14 @@ impl Snapshot<'_> {
         conditions
     }
 
-    /// What the latest plan postpones, followed by the replicas of the declared version that are not ready.
+    /// What the latest plan postpones, followed by the replicas that are to become ready.
     fn waits(&self, service: &ServiceState) -> Vec<v1::Wait> {
         let noted: BTreeSet<Ordinal> = service.waits.iter().filter_map(|wait| wait.ordinal).collect();
         let unready = service.counting().filter_map(|(ordinal, place)| {
-            let is_awaited = service.declared.is_some() && !service.is_outdated(place);
             let health = place.health().filter(|health| !health.ready && health.unhealthy_since.is_none())?;
             let reason = Reason::NotReady { since: health.ready_changed };
-            (is_awaited && !noted.contains(&ordinal)).then_some(Wait { ordinal: Some(ordinal), reason })
+            (service.is_awaited(place) && !noted.contains(&ordinal))
+                .then_some(Wait { ordinal: Some(ordinal), reason })
         });
         service.waits.iter().cloned().chain(unready).map(|wait| self.wait(service, &wait)).collect()
     }
@@ -249,8 +249,10 @@ impl Snapshot<'_> {
             return condition("Complete", false, "Growing", progress + why, self.since_missing(service));
         }
         if outdated > 0 {
-            let message =
-                format!("{outdated} of {desired} replicas run an older version than the declared one{why}");
+            let unproven = service.unproven().map_or_else(String::new, |reason| format!(" ({reason})"));
+            let message = format!(
+                "{outdated} of {desired} replicas run an older version than the declared one{unproven}{why}"
+            );
             return condition("Complete", false, "Updating", message, self.since_missing(service));
         }
         if ready > desired {
@@ -543,6 +545,7 @@ fn is_from_guard(reason: &Reason) -> bool {
         | Reason::Unhealthy { .. }
         | Reason::NotReady { .. }
         | Reason::Outdated { .. }
+        | Reason::Unproven { .. }
         | Reason::SpareWanted
         | Reason::TakesOver { .. }
         | Reason::StandsDown { .. }

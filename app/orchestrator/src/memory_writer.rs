@@ -7,7 +7,7 @@ use std::thread;
 
 use model::action::{Failure, FailureKind, Outcome};
 use model::identity::ActionId;
-use model::input::Input;
+use model::input::{Declared, Input};
 use model::memory::{LoadRecord, Memory};
 use model::name::ServiceName;
 use store::{CommitError, Txn};
@@ -34,18 +34,25 @@ pub(crate) fn start(state_store: StateStore, handle: Handle) -> std::io::Result<
     Ok(writes)
 }
 
-/// The load record last written for each service, to skip writing the same record again.
-type WrittenLoads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
+/// What was last written for each service beside its memory, to skip writing the same again.
+type Written = BTreeMap<ServiceName, WrittenParts>;
+
+/// The parts of a memory that have keys of their own, as they are large and change rarely.
+#[derive(Debug)]
+struct WrittenParts {
+    load: Option<Arc<LoadRecord>>,
+    proven: Option<Arc<Declared>>,
+}
 
 fn run(inbox: &Receiver<MemoryWrite>, state_store: &StateStore, handle: &Handle) {
-    let mut loads = WrittenLoads::new();
+    let mut written = Written::new();
     // Failed deletions, tried again with the next write: the loop repeats saves but not deletions.
     let mut undeleted = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut writes = std::mem::take(&mut undeleted);
         writes.push(first);
         writes.extend(inbox.try_iter().take(BATCH_MAX - 1));
-        let outcomes = write_all(state_store, &writes, &mut loads);
+        let outcomes = write_all(state_store, &writes, &mut written);
         for (write, outcome) in writes.into_iter().zip(outcomes) {
             match write {
                 MemoryWrite::Save(action, _) => {
@@ -63,10 +70,10 @@ fn run(inbox: &Receiver<MemoryWrite>, state_store: &StateStore, handle: &Handle)
 /// Commits all writes in one transaction. Returns the outcome of each.
 ///
 /// When the transaction is too large, each half is committed by itself, so that one memory that is too large does not block others.
-fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut WrittenLoads) -> Vec<Outcome> {
-    let error = match write_batch(state_store, writes, loads) {
+fn write_all(state_store: &StateStore, writes: &[MemoryWrite], written: &mut Written) -> Vec<Outcome> {
+    let error = match write_batch(state_store, writes, written) {
         Ok(()) => {
-            writes.iter().for_each(|write| track_load(write, loads));
+            writes.iter().for_each(|write| track(write, written));
             return vec![Outcome::Applied; writes.len()];
         }
         Err(error) => error,
@@ -75,7 +82,7 @@ fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut Writt
         matches!(error, StateStoreError::TooLong(_) | StateStoreError::Write(CommitError::TooLarge(_)));
     if is_too_large && writes.len() > 1 {
         let (before, after) = writes.split_at(writes.len() / 2);
-        return [write_all(state_store, before, loads), write_all(state_store, after, loads)].concat();
+        return [write_all(state_store, before, written), write_all(state_store, after, written)].concat();
     }
     tracing::warn!(error = %error, "memory_not_written");
     vec![
@@ -87,12 +94,17 @@ fn write_all(state_store: &StateStore, writes: &[MemoryWrite], loads: &mut Writt
 fn write_batch(
     state_store: &StateStore,
     writes: &[MemoryWrite],
-    loads: &WrittenLoads,
+    written: &Written,
 ) -> Result<(), StateStoreError> {
     let mut txn = Txn::new();
     for write in writes {
         txn = match write {
-            MemoryWrite::Save(_, memory) => put_load(state_store::put_memory(txn, memory)?, memory, loads)?,
+            MemoryWrite::Save(_, memory) => {
+                let before = written.get(&memory.service);
+                txn = state_store::put_memory(txn, memory)?;
+                txn = put_load(txn, memory, before)?;
+                put_proven(txn, memory, before)?
+            }
             MemoryWrite::Delete(service) => state_store::delete_memory(txn, service),
         };
     }
@@ -100,22 +112,39 @@ fn write_batch(
 }
 
 /// Adds the load record of a service to a transaction, unless the same record was written last.
-fn put_load(txn: Txn, memory: &Memory, loads: &WrittenLoads) -> Result<Txn, StateStoreError> {
-    match (&memory.load, loads.get(&memory.service)) {
-        (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),
-        (None, Some(None)) => Ok(txn),
-        (Some(load), _) => state_store::put_load(txn, &memory.service, load),
-        (None, _) => Ok(state_store::delete_load(txn, &memory.service)),
+fn put_load(txn: Txn, memory: &Memory, before: Option<&WrittenParts>) -> Result<Txn, StateStoreError> {
+    match &memory.load {
+        load if before.is_some_and(|before| is_same(&before.load, load)) => Ok(txn),
+        Some(load) => state_store::put_load(txn, &memory.service, load),
+        None => Ok(state_store::delete_load(txn, &memory.service)),
     }
 }
 
-fn track_load(write: &MemoryWrite, loads: &mut WrittenLoads) {
+/// Adds the proven version of a service to a transaction, unless the same was written last.
+fn put_proven(txn: Txn, memory: &Memory, before: Option<&WrittenParts>) -> Result<Txn, StateStoreError> {
+    match &memory.proven {
+        proven if before.is_some_and(|before| is_same(&before.proven, proven)) => Ok(txn),
+        Some(proven) => state_store::put_proven(txn, &memory.service, proven),
+        None => Ok(state_store::delete_proven(txn, &memory.service)),
+    }
+}
+
+fn is_same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn track(write: &MemoryWrite, written: &mut Written) {
     match write {
         MemoryWrite::Save(_, memory) => {
-            loads.insert(memory.service.clone(), memory.load.clone());
+            let parts = WrittenParts { load: memory.load.clone(), proven: memory.proven.clone() };
+            written.insert(memory.service.clone(), parts);
         }
         MemoryWrite::Delete(service) => {
-            loads.remove(service);
+            written.remove(service);
         }
     }
 }
@@ -143,7 +172,7 @@ mod tests {
     fn a_memory_that_is_too_large_does_not_block_others() {
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));
         let writes = [save(1, "shop", 2), save(2, "vast", 100_000), save(3, "cart", 3)];
-        let outcomes = write_all(&state_store, &writes, &mut WrittenLoads::new());
+        let outcomes = write_all(&state_store, &writes, &mut Written::new());
         let is_applied: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Applied).collect();
         assert_eq!(is_applied, [true, false, true]);
         let kept: Vec<_> =
@@ -163,12 +192,12 @@ mod tests {
             }))
         };
         let state_store = StateStore::new(Arc::new(MemoryStore::default()));
-        let mut loads = WrittenLoads::new();
+        let mut written = Written::new();
         let mut remember = |desired, load: &Option<Arc<LoadRecord>>| {
             let blank = Memory::blank(ServiceName::parse("shop").unwrap());
             let memory = Memory { desired: Some(desired), load: load.clone(), ..blank };
             let write = MemoryWrite::Save(ActionId { epoch: Epoch(1), sequence: 1 }, Arc::new(memory));
-            assert_eq!(write_all(&state_store, &[write], &mut loads), [Outcome::Applied]);
+            assert_eq!(write_all(&state_store, &[write], &mut written), [Outcome::Applied]);
             let kept = state_store.memories().unwrap().remove(0);
             assert_eq!((kept.desired, &kept.load), (Some(desired), load));
         };

@@ -9,8 +9,9 @@
 //! | `holds/NAME` | the number of replicas at which an operator holds a service |
 //! | `pauses/NAME` | the end of the pause of an autoscaler |
 //! | `protections/NAME` | the replicas of a service that must not be removed |
-//! | `memory/NAME` | the memory of the loop about a service, without its load |
+//! | `memory/NAME` | the memory of the loop about a service, without its load and proven version |
 //! | `loads/NAME` | the recorded load of a service with a forecast |
+//! | `proven/NAME` | the latest version of a service that has proven itself, as it was last declared |
 //! | `epoch` | the epoch of the latest run |
 //!
 //! Every value is JSON with the version of its format in `v`. A value written by a newer homeostat is refused and not changed.
@@ -18,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use journal::{StoredLoad, StoredMemory};
+use journal::{StoredLoad, StoredMemory, StoredVersion};
 use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Intent};
 use model::memory::{LoadRecord, Memory};
@@ -270,8 +271,15 @@ impl StateStore {
         let load = |name, stored: StoredLoad| (name, Arc::new(LoadRecord::from(stored)));
         let mut loads: BTreeMap<ServiceName, Arc<LoadRecord>> =
             self.each("loads/", load)?.into_iter().collect();
+        let version = |name, stored: StoredVersion| (name, Arc::new(Declared::from(stored)));
+        let mut proven: BTreeMap<ServiceName, Arc<Declared>> =
+            self.each("proven/", version)?.into_iter().collect();
         let memories = self.each("memory/", |_, stored: StoredMemory| Memory::from(stored))?;
-        let whole = |memory: Memory| Memory { load: loads.remove(&memory.service), ..memory };
+        let whole = |memory: Memory| Memory {
+            load: loads.remove(&memory.service),
+            proven: proven.remove(&memory.service),
+            ..memory
+        };
         Ok(memories.into_iter().map(whole).map(Arc::new).collect())
     }
 
@@ -350,12 +358,12 @@ pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
 }
 
 pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, StateStoreError> {
-    let value = StoredMemory::without_load(memory);
+    let value = StoredMemory::without_load_and_version(memory);
     Ok(txn.put(key_of(&format!("memory/{}", memory.service)), value_of(&value)?))
 }
 
 pub(crate) fn delete_memory(txn: Txn, service: &ServiceName) -> Txn {
-    delete_load(txn.delete(key_of(&format!("memory/{service}"))), service)
+    delete_proven(delete_load(txn.delete(key_of(&format!("memory/{service}"))), service), service)
 }
 
 pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Result<Txn, StateStoreError> {
@@ -365,6 +373,15 @@ pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Re
 
 pub(crate) fn delete_load(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("loads/{service}")))
+}
+
+pub(crate) fn put_proven(txn: Txn, service: &ServiceName, proven: &Declared) -> Result<Txn, StateStoreError> {
+    let value = StoredVersion::from(proven);
+    Ok(txn.put(key_of(&format!("proven/{service}")), value_of(&value)?))
+}
+
+pub(crate) fn delete_proven(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("proven/{service}")))
 }
 
 /// A service with the autoscaler that targets it, as an input of the loop.

@@ -258,6 +258,11 @@ impl ControlLoop {
             let Some(updated) = self.knowledge.service(name) else { return };
             service = updated;
         }
+        if service.is_proven_outdated() {
+            self.knowledge.service_mut(name).into_iter().for_each(ServiceState::update_proven);
+            let Some(updated) = self.knowledge.service(name) else { return };
+            service = updated;
+        }
         self.findings.clear();
         analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
         let (knowledge, findings, settings) = (&self.knowledge, &self.findings, &self.settings);

@@ -74,7 +74,8 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     let service = knowledge.service_or_new(&declared.name);
     let before = service.declared.as_deref().map(dependencies).unwrap_or_default();
     if service.declared.as_ref().is_some_and(|before| before.generation != declared.generation) {
-        forget_failures(service);
+        // The new version is started at once.
+        service.places.values_mut().for_each(|place| place.restart.forget_failures());
     }
     if service.declared.as_ref().is_some_and(|before| is_scaling_changed(before, declared)) {
         let scaling = Arc::make_mut(&mut service.scaling);
@@ -110,6 +111,8 @@ fn withdraw(now: Now, knowledge: &mut Knowledge, name: &ServiceName, out: &mut O
     let Some(service) = knowledge.service_mut(name) else { return };
     (service.hold, service.pause) = (None, None);
     service.protections.clear();
+    // A service that is declared again counts its generations anew.
+    service.proven = None;
     let Some(declared) = service.declared.take() else { return };
     knowledge.set_dependencies(name, &dependencies(&declared), &[]);
     out.record_event(now, name, None, EventKind::Withdrawn, Reason::Withdrawn);
@@ -136,15 +139,6 @@ fn unchanged_shadows(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<
     after.shadows(at).filter(is_kept).map(|(name, _)| name).collect()
 }
 
-/// Forgets the failures of an earlier version, so that the new one is started at once.
-fn forget_failures(service: &mut ServiceState) {
-    for restart in service.places.values_mut().map(|place| &mut place.restart) {
-        restart.recent.clear();
-        restart.backoff_ms = 0;
-        restart.not_before = Time::ZERO;
-    }
-}
-
 /// Restores the memory of a service from an earlier run.
 ///
 /// Creates its places as empty ones, so that their restarts and backoff are known when the inventory fills them. Starting a replica in a place
@@ -163,6 +157,7 @@ pub(crate) fn restore(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
         service.losses = memory.losses.clone();
     }
     service.capacity.clone_from(&memory.capacity);
+    service.proven = remembered_proven(service.declared.as_deref(), memory.proven.as_ref());
     service.set_load_forecast(now, memory.load.as_ref());
     // The proxy may still listen because of an earlier run, so whether it should is sent again.
     if service.exposure == Exposure::None {
@@ -172,6 +167,15 @@ pub(crate) fn restore(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
         let place = service.places.entry(*ordinal).or_insert_with(|| Place::empty(Role::Active, now));
         place.restart = restart.clone();
     }
+}
+
+/// The proven version that was remembered, unless it is of an earlier service of the same name: that one's revisions were counted apart.
+fn remembered_proven(
+    declared: Option<&Declared>,
+    remembered: Option<&Arc<Declared>>,
+) -> Option<Arc<Declared>> {
+    let declared = declared?;
+    remembered.filter(|proven| proven.revision <= declared.revision).cloned()
 }
 
 /// Marks the running replicas beyond the wanted number as spares, after the first inventory.

@@ -8,7 +8,7 @@ use knowledge::{
 };
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
-use model::identity::{Ordinal, ReplicaId};
+use model::identity::{Generation, Ordinal, ReplicaId};
 use model::name::ServiceName;
 use model::plan::{AfterStop, Change, Role, Step};
 use model::reason::Reason;
@@ -36,9 +36,8 @@ pub fn apply_step(
     service: &ServiceName,
     step: &Step,
 ) {
-    if let Change::Start { ordinal } = step.change
-        && let Some(state) = knowledge.service(service)
-        && let Some(place) = state.places.get(&ordinal).filter(|place| state.is_restart(place))
+    if let Change::Start { ordinal, generation } = step.change
+        && let Some(place) = knowledge.place(service, ordinal).filter(|place| place.is_restart(generation))
     {
         let was_healthy = place.had_been_healthy();
         knowledge.note_restart(service, PastRestart { at: dispatch.now.time, was_healthy });
@@ -55,7 +54,7 @@ pub fn apply_step(
         Change::Open { ordinal, role } => {
             service.places.entry(ordinal).or_insert_with(|| Place::empty(role, dispatch.now.time));
         }
-        Change::Start { ordinal } => dispatch.start(service, ordinal, &step.reason),
+        Change::Start { ordinal, generation } => dispatch.start(service, (ordinal, generation), &step.reason),
         Change::Promote { spare, instead_of } => dispatch.promote(service, spare, instead_of, &step.reason),
         Change::StandIn { ordinal, instead_of } => {
             dispatch.stand_in(service, ordinal, Some(instead_of), &step.reason);
@@ -84,15 +83,20 @@ pub fn apply_step(
 }
 
 impl Dispatch<'_> {
-    fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
-        let Some(declared) = service.declared.as_ref() else { return };
-        let declared = declared.with_allotment(service.allotment);
+    fn start(
+        &mut self,
+        service: &mut ServiceState,
+        (ordinal, generation): (Ordinal, Generation),
+        reason: &Reason,
+    ) {
+        let Some(version) = service.version(generation) else { return };
+        let declared = version.with_allotment(service.allotment);
         let Some(place) = service.places.get(&ordinal).filter(|place| !place.is_occupied()) else { return };
         let incarnation = service.next_life(place);
         let Some(place) = service.places.get_mut(&ordinal) else { return };
         let admission = admission_of(place);
         let replica = ReplicaId { service: service.name.clone(), ordinal };
-        let (generation, resources) = (declared.generation, declared.spec.resources);
+        let resources = declared.spec.resources;
         let action = self.send(ActionKind::Start { replica, incarnation, declared, admission }, reason);
         place.admission = Some(admission);
         place.begin_start(self.now.time, incarnation, generation, action);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use knowledge::{PersistedState, ServiceState};
 use model::action::ActionKind;
+use model::input::Declared;
 use model::memory::{CapacityMemory, Memory};
 use model::reason::Reason;
 
@@ -62,6 +63,7 @@ fn is_scaling_stored(service: &ServiceState, last: &Memory, slack: Duration) -> 
         && last.starts == service.starts
         && last.losses == service.losses
         && is_load_stored(service, last)
+        && is_proven_stored(service, last)
         && last.shadows.len() == service.shadows.len()
         && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_covered_by(then, slack))
         && then.recommendations.len() == now.recommendations.len()
@@ -78,6 +80,12 @@ fn is_load_stored(service: &ServiceState, last: &Memory) -> bool {
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }
+}
+
+/// Whether `last` has the proven version as last declared.
+fn is_proven_stored(service: &ServiceState, last: &Memory) -> bool {
+    let revision_of = |proven: &Option<Arc<Declared>>| proven.as_ref().map(|proven| proven.revision);
+    revision_of(&last.proven) == revision_of(&service.proven)
 }
 
 /// Whether `last`, stored `age` ago, has the current usage of replicas, or may lag behind it. A reset is stored at once.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use knowledge::{PastRestart, RESTART_WINDOW};
-use model::identity::Ordinal;
+use model::identity::{Generation, Ordinal};
 use model::plan::{AfterStop, Change, Initiator, Role, Step};
 use model::quantity::Bytes;
 use model::reason::{Reason, StormScope};
@@ -38,8 +38,11 @@ pub(crate) fn places(projection: &Projection<'_>, role: Role, initiator: Initiat
 ///
 /// Replicas that keep failing may use up a limit again and again. For those that had been healthy, half as many restarts again are kept,
 /// so that they do not wait for crash loops.
-pub(crate) fn restarts(projection: &Projection<'_>, ordinal: Ordinal) -> Option<Reason> {
-    let place = projection.place(ordinal).filter(|place| projection.service.is_restart(place))?;
+pub(crate) fn restarts(
+    projection: &Projection<'_>,
+    (ordinal, generation): (Ordinal, Generation),
+) -> Option<Reason> {
+    let place = projection.place(ordinal).filter(|place| place.is_restart(generation))?;
     let settings = projection.settings;
     let limits = [
         (StormScope::Cluster, settings.cluster_restarts_per_minute),

@@ -41,7 +41,7 @@ fn judge_step(projection: &mut Projection<'_>, step: &Step) -> Verdict {
     let refusal = match step.change {
         Change::Resize { to, .. } => budget::bounds(projection, to),
         Change::Open { role, .. } => budget::places(projection, role, step.initiator),
-        Change::Start { ordinal } => budget::restarts(projection, ordinal),
+        Change::Start { ordinal, generation } => budget::restarts(projection, (ordinal, generation)),
         Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
             budget::protection(projection, step, ordinal)
                 .or_else(|| budget::disruption(projection, step, ordinal))

@@ -73,8 +73,8 @@ impl<'a> Projection<'a> {
                 self.places += 1;
                 self.counting += u32::from(*role == Role::Active);
             }
-            Change::Start { ordinal } => {
-                if let Some(place) = self.place(*ordinal).filter(|place| self.service.is_restart(place)) {
+            Change::Start { ordinal, generation } => {
+                if let Some(place) = self.place(*ordinal).filter(|place| place.is_restart(*generation)) {
                     let was_healthy = place.had_been_healthy();
                     self.restarts.insert(0, PastRestart { at: self.now.time, was_healthy });
                 }

@@ -102,7 +102,7 @@ fn restart(ordinal: u32) -> Change {
 }
 
 fn start(ordinal: u32) -> Change {
-    Change::Start { ordinal: Ordinal(ordinal) }
+    Change::Start { ordinal: Ordinal(ordinal), generation: Generation(1) }
 }
 
 fn open(ordinal: u32) -> Change {
@@ -365,7 +365,7 @@ proptest! {
         prop_assert_eq!(verdicts.len(), steps.len());
         let passed: Vec<_> =
             steps.iter().zip(&verdicts).filter(|(_, v)| **v == Verdict::Pass).map(|(step, _)| step.1).collect();
-        let restarts = passed.iter().filter(|change| matches!(change, Change::Start { ordinal } if ordinal.0 < ready));
+        let restarts = passed.iter().filter(|change| matches!(change, Change::Start { ordinal, .. } if ordinal.0 < ready));
         prop_assert!(restarts.count() <= 10);
         let sizes = passed.iter().filter_map(|change| if let Change::Resize { to, .. } = change { Some(*to) } else { None });
         prop_assert!(sizes.into_iter().all(|to| (1..=10).contains(&to)));

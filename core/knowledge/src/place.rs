@@ -267,6 +267,12 @@ impl Place {
         self.incarnation.0 > 0
     }
 
+    /// Whether a start of `generation` in it is a restart: its latest life was of the same version. The first start of another version is none,
+    /// so that a correction is not held up by the restarts of what it corrects.
+    pub fn is_restart(&self, generation: Generation) -> bool {
+        self.has_run() && self.generation == generation
+    }
+
     /// Whether its replica, which has ended, had been healthy: this was its first end since it was ready for some minutes, or since its
     /// declaration, and not soon after its start.
     pub fn had_been_healthy(&self) -> bool {

@@ -15,6 +15,7 @@ use model::memory::{
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
 use model::quantity::Bytes;
+use model::reason::Reason;
 use model::resource::{ScalePolicy, Slo, VerticalMode};
 use model::time::Time;
 
@@ -34,6 +35,9 @@ pub struct ServiceState {
     pub declared: Option<Arc<Declared>>,
     /// The latest declaration, kept while the replicas of a withdrawn service are stopped.
     pub last_declared: Option<Arc<Declared>>,
+    /// The latest version that has proven itself, as last declared: one of its replicas has been ready. `None` before the first, and once an
+    /// earlier one is given up.
+    pub proven: Option<Arc<Declared>>,
     /// The shadow autoscalers of its declaration; boxed, as most have none.
     pub shadow_set: Option<Box<ShadowSet>>,
     /// The size at which an operator holds it.
@@ -209,6 +213,7 @@ impl ServiceState {
             name,
             declared: None,
             last_declared: None,
+            proven: None,
             shadow_set: None,
             hold: None,
             pause: None,
@@ -360,11 +365,68 @@ impl ServiceState {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
-    /// Whether a start in `place` is a restart: its latest life was of the declared version. The first start of another version is none, so
-    /// that a correction is not held up by the restarts of what it corrects.
-    pub fn is_restart(&self, place: &Place) -> bool {
-        place.has_run()
-            && self.declared.as_ref().is_none_or(|declared| place.generation == declared.generation)
+    /// What `generation` is, if it can be started: the declared version, or the one that is proven.
+    pub fn version(&self, generation: Generation) -> Option<&Arc<Declared>> {
+        self.declared.iter().chain(&self.proven).find(|version| version.generation == generation)
+    }
+
+    /// The version that is known to work while the declared one has not proven itself; `None` when the declared one has, or no other has.
+    pub fn proven_before(&self) -> Option<&Arc<Declared>> {
+        let declared = self.declared.as_ref()?;
+        self.proven.as_ref().filter(|proven| proven.generation != declared.generation)
+    }
+
+    /// Why the version that is known to work is started instead of the declared one; `None` where the declared one is started.
+    pub fn unproven(&self) -> Option<Reason> {
+        let (declared, proven) = (self.declared.as_ref()?.generation, self.proven_before()?.generation);
+        Some(Reason::Unproven { declared, proven })
+    }
+
+    /// Whether the latest replica of `place` tries out the declared version while another one is known to work. It is in addition to the wanted
+    /// number, whose share others carry.
+    pub fn is_on_trial(&self, place: &Place) -> bool {
+        let is_declared = |declared: &Arc<Declared>| place.generation == declared.generation;
+        place.has_run() && self.proven_before().is_some() && self.declared.as_ref().is_some_and(is_declared)
+    }
+
+    /// Whether [`Self::update_proven`] may have something to do.
+    pub fn is_proven_outdated(&self) -> bool {
+        match (&self.declared, &self.proven) {
+            (Some(declared), Some(proven)) => !Arc::ptr_eq(declared, proven),
+            (Some(_), None) => true,
+            (None, proven) => proven.is_some(),
+        }
+    }
+
+    /// Notes that the declared version has proven itself, if it has: from then on it is started in every place, and at once in those that wait
+    /// because of another version. While no replica is wanted, an earlier version is given up: nothing is lost with it.
+    pub fn update_proven(&mut self) {
+        let Some(declared) = self.declared.clone() else {
+            self.proven = None;
+            return;
+        };
+        let is_known = self.proven.as_ref().is_some_and(|proven| proven.generation == declared.generation);
+        let is_proof = |place: &Place| place.generation == declared.generation && place.is_ready();
+        if is_known {
+            self.proven = Some(declared);
+        } else if self.places.values().any(is_proof) {
+            self.forget_failures_of_other_versions(declared.generation);
+            self.proven = Some(declared);
+        } else if self.desired == Some(0) {
+            self.proven = None;
+        }
+    }
+
+    /// Forgets the failures of versions other than `generation`, so that this one is started at once in their places.
+    pub fn forget_failures_of_other_versions(&mut self, generation: Generation) {
+        let others = self.places.values_mut().filter(|place| place.generation != generation);
+        others.for_each(|place| place.restart.forget_failures());
+    }
+
+    /// Whether the replica of `place` runs a version that is started now, so that it is to become ready.
+    pub fn is_awaited(&self, place: &Place) -> bool {
+        let is_kept = |proven: &Arc<Declared>| place.generation == proven.generation;
+        self.declared.is_some() && (!self.is_outdated(place) || self.proven_before().is_some_and(is_kept))
     }
 
     /// Whether the replica in `place` runs a version other than the declared one: an older one, or a newer one after a rollback.
@@ -393,6 +455,7 @@ impl ServiceState {
             losses: self.losses.clone(),
             capacity: self.capacity.clone(),
             load: self.load_forecast.as_ref().map(|load_forecast| Arc::clone(load_forecast.remembered())),
+            proven: self.proven.clone(),
         }
     }
 

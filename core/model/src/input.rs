@@ -1,5 +1,6 @@
 //! Inputs of the loop: intent, remembered state, reports of sensors, outcomes of actions.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl Intent {
 }
 
 /// A service with everything that is declared for it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
     /// Its name.
     pub name: ServiceName,
@@ -120,6 +121,13 @@ pub struct Declared {
     pub spec: ServiceSpec,
     /// Its autoscaler, from `spec.scale` or from a HorizontalPodAutoscaler that names it; `None` keeps a fixed count.
     pub autoscaler: Option<AutoscalerSpec>,
+}
+
+/// A declaration counts by its name and its revision, which differ from one to another.
+impl Hash for Declared {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.name, self.revision).hash(hasher);
+    }
 }
 
 impl Declared {

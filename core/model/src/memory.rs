@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::histogram::DecayingHistogram;
 use crate::identity::{Incarnation, Ordinal};
+use crate::input::Declared;
 use crate::name::ServiceName;
 use crate::quantity::{Milli, MilliCpu};
 use crate::time::Time;
@@ -50,6 +51,8 @@ pub struct Memory {
     pub capacity: Option<Box<CapacityMemory>>,
     /// Its load, and the replicas that the load needs; `None` when its load is not forecast.
     pub load: Option<Arc<LoadRecord>>,
+    /// The latest version that has proven itself, as last declared; `None` before the first.
+    pub proven: Option<Arc<Declared>>,
 }
 
 impl Memory {
@@ -68,6 +71,7 @@ impl Memory {
             losses: LossMemory::default(),
             capacity: None,
             load: None,
+            proven: None,
         }
     }
 }
@@ -399,4 +403,13 @@ pub struct RestartMemory {
     pub not_before: Time,
     /// When the latest start was made; the start of the clock when that is not known.
     pub began: Time,
+}
+
+impl RestartMemory {
+    /// Forgets the failures so far, so that the next start is made at once.
+    pub fn forget_failures(&mut self) {
+        self.recent.clear();
+        self.backoff_ms = 0;
+        self.not_before = Time::ZERO;
+    }
 }

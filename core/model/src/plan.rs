@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decision::Explanation;
-use crate::identity::Ordinal;
+use crate::identity::{Generation, Ordinal};
 use crate::memory::{ScalingMemory, ShadowMemory};
 use crate::name::ServiceName;
 use crate::quantity::{Bytes, MilliCpu};
@@ -95,6 +95,8 @@ pub enum Change {
     Start {
         /// Which place.
         ordinal: Ordinal,
+        /// The version that it runs: the declared one, or the one that is proven while the declared one is not.
+        generation: Generation,
     },
     /// Swap the roles of two places: a ready spare becomes active, and the other one becomes the spare.
     Promote {
@@ -201,7 +203,7 @@ impl Change {
             | Self::SuspendHealing
             | Self::ResumeHealing => None,
             Self::Open { ordinal, .. }
-            | Self::Start { ordinal }
+            | Self::Start { ordinal, .. }
             | Self::StandIn { ordinal, .. }
             | Self::StandDown { ordinal }
             | Self::Readmit { ordinal }

@@ -107,6 +107,13 @@ pub enum Reason {
         /// The declared generation.
         wanted: Generation,
     },
+    /// The declared version has not proven itself, so another one is started that has.
+    Unproven {
+        /// The declared generation.
+        declared: Generation,
+        /// The generation that is started.
+        proven: Generation,
+    },
     /// A warm spare is wanted.
     SpareWanted,
     /// It takes over the traffic of another replica.
@@ -316,6 +323,7 @@ impl fmt::Display for Reason {
             Self::Outdated { runs, wanted } => {
                 write!(f, "it runs generation {runs}, but generation {wanted} is declared")
             }
+            Self::Unproven { declared, proven } => f.write_str(&unproven(*declared, *proven)),
             Self::BelowMemoryUsage { uses, allotted } => f.write_str(&below_memory_usage(*uses, *allotted)),
             Self::SpareWanted => f.write_str("a warm spare is missing"),
             Self::TakesOver { from } => write!(f, "it takes over the traffic of replica {from}"),
@@ -345,6 +353,11 @@ impl fmt::Display for Reason {
             Self::Observed => f.write_str("as observed"),
         }
     }
+}
+
+fn unproven(declared: Generation, proven: Generation) -> String {
+    let kept = format!("generation {proven} goes on serving and is started until it has");
+    format!("generation {declared} has not become ready; {kept}")
 }
 
 fn requests_waiting(waiting: u32) -> String {

@@ -1,5 +1,6 @@
 //! A plan under construction.
 
+use knowledge::ServiceState;
 use model::identity::Ordinal;
 use model::plan::{Change, Initiator, Step, Wait};
 use model::reason::Reason;
@@ -22,6 +23,19 @@ impl Draft {
     /// Adds a step.
     pub(crate) fn step(&mut self, initiator: Initiator, change: Change, reason: Reason) {
         self.steps.push(Step { change, reason, initiator });
+    }
+
+    /// Starts a replica of the declared version in a place.
+    pub(crate) fn start(
+        &mut self,
+        service: &ServiceState,
+        ordinal: Ordinal,
+        initiator: Initiator,
+        reason: Reason,
+    ) {
+        if let Some(declared) = &service.declared {
+            self.step(initiator, Change::Start { ordinal, generation: declared.generation }, reason);
+        }
     }
 
     /// Notes that something is not done, and why.

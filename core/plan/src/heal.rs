@@ -34,11 +34,12 @@ fn readmit_adopted(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-/// Has a spare or a survivor take over from each lost replica, by the strategy of the service.
+/// Has a spare or a survivor take over from each lost replica, by the strategy of the service. One that tried out an unproven version carried no
+/// share.
 fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
     let Some(declared) = &service.declared else { return };
     stand_down(service, draft);
-    for (lost, _) in service.counting().filter(|(_, place)| is_lost(place)) {
+    for (lost, _) in service.counting().filter(|(_, place)| is_lost(place) && !service.is_on_trial(place)) {
         let is_covered = service.places.values().any(|place| place.stands_in_for == Some(lost));
         let change = match declared.spec.recover {
             Recover::Standby { .. } => {
@@ -212,8 +213,7 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
             draft.again_at(place.restart.not_before);
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
         } else {
-            let change = Change::Start { ordinal: *ordinal };
-            draft.step(Initiator::Heal, change, start_reason(service, place, *exit));
+            draft.start(service, *ordinal, Initiator::Heal, start_reason(service, place, *exit));
         }
     }
     if let Some(reason) = missing {
@@ -223,8 +223,9 @@ fn fill_empty(context: PlanContext<'_>, draft: &mut Draft) {
 
 /// Why an empty place is filled: its replica ended with `exit`, or there was none of this version yet.
 fn start_reason(service: &ServiceState, place: &Place, exit: Option<Exit>) -> Reason {
+    let is_restart = service.declared.as_ref().is_some_and(|it| place.is_restart(it.generation));
     match (exit, place.role) {
-        (Some(exit), _) if service.is_restart(place) => Reason::Exited(exit),
+        (Some(exit), _) if is_restart => Reason::Exited(exit),
         (_, Role::Spare) => Reason::SpareWanted,
         (_, Role::Active) => {
             Reason::BelowDesired { have: service.serving(), desired: service.desired.unwrap_or(0) }
@@ -236,7 +237,7 @@ fn start_reason(service: &ServiceState, place: &Place, exit: Option<Exit>) -> Re
 fn hold_opened(reason: &Reason, draft: &mut Draft) {
     let mut held = Vec::new();
     draft.steps.retain(|step| {
-        if let Change::Start { ordinal } = step.change {
+        if let Change::Start { ordinal, .. } = step.change {
             held.push(ordinal);
         }
         !matches!(step.change, Change::Start { .. })

@@ -35,6 +35,7 @@ mod heal;
 mod places;
 mod resize;
 mod unready;
+mod versions;
 pub mod vertical;
 mod victims;
 

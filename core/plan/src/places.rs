@@ -17,7 +17,7 @@ use crate::victims::{Victims, removal_order, victims};
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica is removed only when the
 /// wanted number serves without it. So a new version that never becomes ready removes nothing. Outdated replicas that do not serve are removed
 /// first, as nothing is lost with them ([`Outdated::may_remove`] says when). A replica whose size cannot be changed in place is replaced in the same
-/// way.
+/// way. [`versions`](crate::versions) says which version is started in a place.
 pub(crate) fn adjust_places(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     adjust_active(context, desired, draft);
     adjust_spares(context.service, draft);
@@ -36,9 +36,10 @@ fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     let misfit = resize::to_replace(context, desired, draft).map(Replaced::of_other_size);
     let outdated = Outdated::of(context, desired);
     let replaced = outdated.next().or(misfit).filter(|_| desired > 0);
+    let trial = service.proven_before().filter(|_| desired > 0);
     let have = service.count();
-    // One more than wanted while one is replaced.
-    let wanted = desired.saturating_add(u32::from(replaced.is_some()));
+    // One more than wanted while one is replaced, or the declared version is tried out.
+    let wanted = desired.saturating_add(u32::from(replaced.is_some() || trial.is_some()));
     if have < desired {
         let reason = Reason::BelowDesired { have, desired };
         open(service, desired - have, Role::Active, Initiator::ScaleOut, &reason, draft);
@@ -48,10 +49,13 @@ fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
     if have > wanted && shrink(context, have - wanted, desired, draft) {
         return;
     }
-    let Some(Replaced { ordinal, initiator, reason, is_expendable }) = replaced else { return };
     if have < wanted {
-        open(service, wanted - have, Role::Active, initiator, &reason, draft);
-    } else if service.serving() > desired || is_expendable {
+        let cause = replaced.map_or((Initiator::Rollout, Reason::Declared), |it| (it.initiator, it.reason));
+        open(service, wanted - have, Role::Active, cause.0, &cause.1, draft);
+        return;
+    }
+    let Some(Replaced { ordinal, initiator, reason, is_expendable }) = replaced else { return };
+    if service.serving() > desired || is_expendable {
         retire(service, ordinal, &service.places[&ordinal], initiator, &reason, draft);
     } else if let Some(at) = outdated.next_given_up_at() {
         draft.again_at(at);
@@ -152,9 +156,13 @@ impl<'s> Outdated<'s> {
     }
 
     /// When a replica that is not ready is given up for a newer one: after the grace of a failing probe. `None` for one that is ready, or does not
-    /// run, or was ready while no newer one serves: the cause may be something that both versions need.
+    /// run, or was ready while no newer one serves: the cause may be something that both versions need. `None` also for one of the version that is
+    /// started until the newer one has proven itself: its successor would be the same.
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
+        if self.context.service.proven_before().is_some_and(|proven| proven.generation == place.generation) {
+            return None;
+        }
         let patience = self.context.settings.restart.liveness_grace;
         (!health.ready && (self.is_proven || place.was_never_ready()))
             .then(|| health.ready_changed + patience)
@@ -175,7 +183,7 @@ fn loss(place: &Place) -> u8 {
     }
 }
 
-/// Brings the number of spares to the declared one, and replaces outdated ones one at a time.
+/// Brings the number of spares to the declared one, and replaces outdated ones one at a time once the declared version has proven itself.
 fn adjust_spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
         Some(Recover::Standby { spares }) if !service.is_scaled_to_zero() => spares as usize,
@@ -189,7 +197,8 @@ fn adjust_spares(service: &ServiceState, draft: &mut Draft) {
         return;
     }
     let excess = service.spares().skip(wanted);
-    let outdated = service.spares().take(wanted).filter(|(_, place)| service.is_outdated(place)).take(1);
+    let is_replaced = |place: &Place| service.is_outdated(place) && service.proven_before().is_none();
+    let outdated = service.spares().take(wanted).filter(|(_, place)| is_replaced(place)).take(1);
     for (ordinal, place) in excess.chain(outdated) {
         retire(service, ordinal, place, Initiator::ScaleIn, &Reason::Declared, draft);
     }
@@ -214,7 +223,7 @@ fn open(
     let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
     for ordinal in free.skip(opened).take(missing.min(OPENINGS_MAX) as usize) {
         draft.step(initiator, Change::Open { ordinal, role }, reason.clone());
-        draft.step(initiator, Change::Start { ordinal }, reason.clone());
+        draft.start(service, ordinal, initiator, reason.clone());
     }
 }
 

@@ -8,7 +8,7 @@ use model::plan::{Allotment, Plan};
 
 use crate::context::PlanContext;
 use crate::draft::Draft;
-use crate::{arbiter, exposure, heal, places, resize, size, unready, vertical};
+use crate::{arbiter, exposure, heal, places, resize, size, unready, versions, vertical};
 
 /// The least time until the next plan that only time causes, so that the loop never spins.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
@@ -30,8 +30,10 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         waits: Vec::new(),
         next_check: now.time,
     };
+    let mut desired = 0;
     if service.declared.is_some() {
         let size = size::size(context);
+        desired = size.desired;
         if let Some(step) = size.step {
             draft.steps.push(step);
         }
@@ -39,12 +41,13 @@ pub fn plan(context: PlanContext<'_>, chance: &mut Stream) -> Plan {
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
         let unmet = decision.and_then(Explanation::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
-        places::adjust_places(context, size.desired, &mut draft);
+        places::adjust_places(context, desired, &mut draft);
         resize::resize(context, unmet, &mut draft);
     } else {
         places::clear(service, &mut draft);
     }
     heal::heal(context, chance, &mut draft);
+    versions::start_proven(service, desired, &mut draft);
     unready::note_unready(context, &mut draft);
     exposure::expose(context, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);

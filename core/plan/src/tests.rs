@@ -61,7 +61,7 @@ fn a_step_that_concerns_two_places_needs_both() {
 #[test]
 fn a_place_is_opened_and_started_by_one_plan_in_that_order() {
     let open = Change::Open { ordinal: Ordinal(0), role: Role::Active };
-    let start = Change::Start { ordinal: Ordinal(0) };
+    let start = started(0);
     let steps = vec![step(Initiator::ScaleOut, open), step(Initiator::ScaleOut, start)];
     assert_eq!(changes(arbitrate(steps)), [open, start]);
 }
@@ -74,6 +74,11 @@ fn steps_without_a_place_all_pass() {
         step(Initiator::ScaleOut, Change::Resize { from: 1, to: 2 }),
     ];
     assert_eq!(arbitrate(steps).len(), 3);
+}
+
+/// The declared version of a [`Case`] is started.
+fn started(ordinal: u32) -> Change {
+    Change::Start { ordinal: Ordinal(ordinal), generation: Generation(2) }
 }
 
 /// A service and its places, to be planned for.
@@ -148,14 +153,14 @@ fn planning_twice_gives_the_same_steps() {
 fn a_lost_replica_is_covered_before_its_place_is_filled() {
     let case = Case::of(2, Recover::MostActive).with(0, 2, ready()).with(1, 2, dead());
     let cover = Change::StandIn { ordinal: Ordinal(0), instead_of: Ordinal(1) };
-    assert_eq!(case.changes(), [cover, Change::Start { ordinal: Ordinal(1) }]);
+    assert_eq!(case.changes(), [cover, started(1)]);
 }
 
 #[test]
 fn the_smallest_free_number_is_opened() {
     let case = Case::of(3, Recover::Reschedule).with(0, 2, ready()).with(2, 2, ready());
     let open = Change::Open { ordinal: Ordinal(1), role: Role::Active };
-    assert_eq!(case.changes(), [open, Change::Start { ordinal: Ordinal(1) }]);
+    assert_eq!(case.changes(), [open, started(1)]);
 }
 
 #[test]

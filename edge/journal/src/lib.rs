@@ -32,7 +32,7 @@ pub use history::{
     recorded_services,
 };
 pub use reader::{ReadError, Record, Segment, segments};
-pub use v1::{StoredLoad, StoredMemory, Unreadable};
+pub use v1::{StoredLoad, StoredMemory, StoredVersion, Unreadable};
 pub use writer::{AppendError, EncodedInput, FolderError, OpenError, Writer};
 
 /// The number of segments that are kept.

@@ -10,6 +10,7 @@ mod policy;
 mod scaling;
 mod shadow;
 mod usage;
+mod version;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
 pub use self::load::StoredLoad;
+pub use self::version::StoredVersion;
 use crate::v1::capacity::StoredCapacity;
 use crate::v1::latency::StoredLatencies;
 use crate::v1::measured::StoredMeasured;
@@ -206,12 +208,14 @@ pub struct StoredMemory {
     capacity: Option<StoredCapacity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load: Option<StoredLoad>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proven: Option<StoredVersion>,
 }
 
 impl StoredMemory {
-    /// Everything but the load, which is larger than the rest and is written less often.
-    pub fn without_load(memory: &Memory) -> Self {
-        Self::from(&Memory { load: None, ..memory.clone() })
+    /// Everything but the load and the proven version, which are larger than the rest and are written less often.
+    pub fn without_load_and_version(memory: &Memory) -> Self {
+        Self::from(&Memory { load: None, proven: None, ..memory.clone() })
     }
 }
 
@@ -640,6 +644,7 @@ impl From<&Memory> for StoredMemory {
             ),
             capacity: memory.capacity.as_deref().map(StoredCapacity::from),
             load: memory.load.as_deref().map(StoredLoad::from),
+            proven: memory.proven.as_deref().map(StoredVersion::from),
         }
     }
 }
@@ -681,6 +686,7 @@ impl From<StoredMemory> for Memory {
             },
             capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
             load: stored.load.map(|load| Arc::new(load.into())),
+            proven: stored.proven.map(|proven| Arc::new(proven.into())),
         }
     }
 }
@@ -711,6 +717,7 @@ impl From<FirstMemory> for StoredMemory {
             losses: Default::default(),
             capacity: None,
             load: None,
+            proven: None,
         }
     }
 }

@@ -210,3 +210,35 @@ fn a_version_that_does_not_start_leaves_the_service_serving_and_incomplete() {
         assert_eq!(instance.replicas("web")[name]["pid"], status["pid"], "{name} goes on");
     }
 }
+
+#[test]
+fn until_a_version_starts_the_one_before_it_is_restarted_and_scaled_out() {
+    let mut instance = Instance::new();
+    let manifest = instance.write_service("web", "  scale: {replicas: 2}\n");
+    instance.up(&["-f", text(&manifest)]);
+    instance.wait_for_ready("web", 2);
+    let good = fs::read_to_string(&manifest).unwrap();
+    let command = good.lines().find(|line| line.contains("command:")).expect("it has a command");
+    let broken = good.replace(command, "    command: [\"false\"]");
+    instance.query(&["apply", "-f", text(&instance.write("broken.yaml", &broken))]);
+    // Whatever Homeostat knows of the version before is known after its restart.
+    instance.end(Signal::KILL);
+    instance.up(&[]);
+
+    let ready_at_first = || {
+        let ready = |status: &&Value| status["ready"] == true && status["generation"] == 1;
+        instance.replicas("web").values().filter(ready).count()
+    };
+    wait_until("both serve", || (ready_at_first() == 2).then_some(()));
+    let victim = pid_of(&instance.replicas("web")["web-0"]);
+    kill_process(victim, Signal::KILL).expect("it runs");
+    wait_until("it is restarted as the version before", || {
+        let status = instance.replicas("web").remove("web-0")?;
+        (status["ready"] == true && status["generation"] == 1 && pid_of(&status) != victim).then_some(())
+    });
+    instance.query(&["scale", "service/web", "--replicas", "4"]);
+    wait_until("the version before is scaled out", || (ready_at_first() == 4).then_some(()));
+    let events = instance.run(&["events", "service/web"]).out;
+    let why = "generation 2 has not become ready; generation 1 goes on serving and is started until it has";
+    assert!(events.contains(why), "{events}");
+}

@@ -28,6 +28,7 @@ mod slo_forecast;
 mod slo_steady_load;
 mod spares;
 mod starting;
+mod stuck_rollout;
 mod unstable_replicas;
 mod vertical;
 mod victims;

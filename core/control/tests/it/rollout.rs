@@ -265,15 +265,6 @@ fn replicas_of_an_earlier_run_are_kept_until_they_are_probed() {
 }
 
 #[test]
-fn an_outdated_replica_that_exits_is_restarted_as_the_newer_version() {
-    let mut world = World::with([version(1, 2)]);
-    world.declare(version(2, 2));
-    world.kill("shop-1");
-    world.run_for(seconds(60));
-    assert_eq!(generations(&world), [2, 2]);
-}
-
-#[test]
 fn a_change_that_does_not_concern_replicas_replaces_none() {
     let mut world = World::with([version(1, 2)]);
     world.declare(Declared { generation: Generation(1), ..fixed("shop", 2, 2) });

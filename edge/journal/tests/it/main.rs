@@ -70,12 +70,14 @@ fn every_kind_of_input() -> Vec<Input> {
     all
 }
 
-fn intents() -> impl Iterator<Item = Intent> {
+fn declared() -> Declared {
     let spec: ServiceSpec = serde_json::from_str(r#"{"run":{"command":["true"]}}"#).unwrap();
-    let declared =
-        Declared { name: shop(), revision: Generation(2), generation: Generation(1), spec, autoscaler: None };
+    Declared { name: shop(), revision: Generation(2), generation: Generation(1), spec, autoscaler: None }
+}
+
+fn intents() -> impl Iterator<Item = Intent> {
     [
-        Intent::Declare(Arc::new(declared)),
+        Intent::Declare(Arc::new(declared())),
         Intent::Hold { service: shop(), replicas: 4, until: Some(at(99)) },
         Intent::Release(shop()),
         Intent::Pause { service: shop(), until: Some(at(99)) },
@@ -254,6 +256,7 @@ fn remembering(history: PolicyHistory) -> Memory {
         },
         capacity: Some(Box::new(capacity())),
         load: Some(Arc::new(load())),
+        proven: Some(Arc::new(declared())),
     }
 }
 

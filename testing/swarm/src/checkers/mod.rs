@@ -16,6 +16,7 @@ mod once;
 mod partial;
 mod protected;
 mod quiet;
+mod unproven;
 mod withdrawal;
 
 use std::fmt;
@@ -90,6 +91,7 @@ impl Checkers {
             Box::new(drained::Drained::default()),
             Box::new(protected::Protected),
             Box::new(availability::Availability::new(config)),
+            Box::new(unproven::Unproven::default()),
         ];
         Self {
             all,
