@@ -100,7 +100,7 @@ proptest! {
         }
     }
 
-    /// Whatever it was asked before, it answers as one does that was never asked.
+    /// A window may begin while another lasts.
     #[test]
     fn until_its_next_change_a_schedule_has_one_window_and_then_another(
         at in 1_600_000_000_000_u64..1_900_000_000_000,
@@ -115,6 +115,7 @@ proptest! {
         prop_assert_ne!(schedule.window(change), schedule.window(at));
     }
 
+    /// Whatever it was asked before, it answers as one does that was never asked.
     #[test]
     fn earlier_queries_do_not_change_the_result(
         begin in 0_u64..4_000_000_000_000,
