@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use model::resource::ListenAddress;
 use rustix::net::Shutdown;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
@@ -118,10 +119,7 @@ impl Listener {
 
     /// Whether a socket of `transport` at `address` cannot exist beside it: one of a wildcard address has the port on every address.
     pub(crate) fn overlaps(&self, transport: Transport, address: SocketAddr) -> bool {
-        let is_any = self.actual.ip().is_unspecified() || address.ip().is_unspecified();
-        self.transport == transport
-            && self.actual.port() == address.port()
-            && (is_any || self.actual.ip() == address.ip())
+        self.transport == transport && ListenAddress(self.actual).conflicts_with(ListenAddress(address))
     }
 
     /// The socket, for another proxy.

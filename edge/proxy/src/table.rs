@@ -427,7 +427,8 @@ impl Table {
         })
     }
 
-    /// Closes the sockets of services that overlap with `address`, and opens one there. After an error they are open as before.
+    /// Closes the sockets of services that overlap with `address`, and opens one there. After an error they are open as before; none is
+    /// closed where another one stays in the way.
     fn open_overlapping(
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
@@ -435,23 +436,25 @@ impl Table {
         address: SocketAddr,
     ) -> Result<(Listener, ListenerSocket), RouteError> {
         let wanted = Binding { transport: Transport::of(route.protocol), address };
-        let overlapping = entries
-            .iter()
-            .filter_map(|(name, entry)| Some((entry, Arc::clone(name), entry.overlapping(wanted)?)));
+        let overlapping =
+            |(name, entry): (&Arc<str>, &Entry)| Some((Arc::clone(name), entry.overlapping(wanted)?));
+        let overlapping: Vec<_> = entries.iter().filter_map(overlapping).collect();
         // A UDP address is not free before its worker has dropped the socket. Where the system chose the port, the service is not about to leave.
-        let is_movable = |(entry, _, binding): &(&Entry, Arc<str>, Binding)| {
-            !entry.is_gateway() && binding.transport == Transport::Tcp && binding.address.port() != 0
+        let stays = |(name, binding): &&(Arc<str>, Binding)| {
+            entries[name].is_gateway() || binding.transport == Transport::Udp || binding.address.port() == 0
         };
-        let movable: Vec<_> =
-            overlapping.filter(is_movable).map(|(_, name, binding)| (name, binding)).collect();
-        for (name, binding) in &movable {
+        if let Some((by, _)) = overlapping.iter().find(stays) {
+            let (service, by) = (Arc::clone(&route.service), Arc::clone(by));
+            return Err(RouteError::AddressTaken { service, address, by });
+        }
+        for (name, binding) in &overlapping {
             if let Some(listener) = entries.get_mut(name).and_then(|entry| entry.take_socket(*binding)) {
                 self.close(&listener);
             }
         }
         let opened = open(entries, route, address);
         if opened.is_err() {
-            for (name, binding) in movable {
+            for (name, binding) in overlapping {
                 self.reopen(entries, &name, binding);
             }
         }

@@ -1,9 +1,9 @@
 //! Services are set and removed; errors name the service.
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use proxy::{EndpointError, EndpointRoute, EndpointState, RouteError, ServiceRoute};
+use proxy::{EndpointError, EndpointRoute, EndpointState, Gateway, RouteError, ServiceRoute};
 
 use crate::kit::*;
 
@@ -247,6 +247,52 @@ async fn a_service_moves_to_all_addresses_of_its_port_and_back() {
     assert!(matches!(error, RouteError::AddressInUse { .. }), "{error:?}");
     assert_eq!(fixture.client().await.get("/").await.unwrap().body(), "here", "it listens as before");
     drop(other_program);
+}
+
+/// The inode of the TCP socket that listens at `address`: another one if it was closed meanwhile.
+fn listening_inode(address: SocketAddr) -> Option<String> {
+    const LISTENING: &str = "0A";
+    let IpAddr::V4(ip) = address.ip() else { panic!("{address} is not of IPv4") };
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = fields.find(|fields| (fields[1], fields[3]) == (&local, LISTENING))?;
+    Some(found[9].to_owned())
+}
+
+#[tokio::test]
+async fn a_socket_is_not_closed_where_that_frees_no_address() {
+    let services = Services::new(&["blue", "green"]).await;
+    let (table, port) = (&services.fixture.table, services.addresses[0].port());
+    let listen = SocketAddr::from(([127, 0, 0, 2], port));
+    let shared = Gateway { listen, tls: None, routes: Vec::new() };
+    table.set_gateway(&shared).unwrap();
+    let before = listening_inode(services.addresses[0]);
+    assert!(before.is_some());
+
+    let everywhere = services.route(1, ([0, 0, 0, 0], port).into());
+    let error = table.expose_service(&everywhere).unwrap_err();
+    assert!(
+        matches!(&error, RouteError::AddressTaken { by, .. } if by.contains("127.0.0.2")),
+        "the shared listener stays: {error:?}"
+    );
+    assert_eq!(listening_inode(services.addresses[0]), before);
+}
+
+#[tokio::test]
+async fn addresses_of_ipv4_do_not_overlap_with_those_of_ipv6() {
+    let services = Services::new(&["blue", "green"]).await;
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, unused_address().port()));
+    let Ok(other_program) = TcpListener::bind((Ipv6Addr::LOCALHOST, everywhere.port())) else {
+        return eprintln!("proxy: LEFT OUT: an address of IPv6, for this system has none");
+    };
+    let table = &services.fixture.table;
+    table.expose_service(&services.route(0, everywhere)).unwrap();
+    let before = listening_inode(everywhere);
+
+    let error = table.expose_service(&services.route(1, other_program.local_addr().unwrap())).unwrap_err();
+    assert!(matches!(error, RouteError::AddressInUse { .. }), "{error:?}");
+    assert_eq!(listening_inode(everywhere), before);
 }
 
 #[tokio::test]
