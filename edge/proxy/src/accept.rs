@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) async fn accept(
     };
     let connection_permits = Arc::clone(&worker.shared.connection_permits);
     let shortage_log = LogInterval::default();
+    // Registered once, and not for each connection.
+    let mut stopped = pin!(stop.cancelled());
     loop {
         // All of them are cancel safe: an accepted connection is always passed on.
         let listener_permit = tokio::select! {
@@ -65,7 +68,7 @@ pub(crate) async fn accept(
         let Ok(connection_permit) = connection_permit else { return };
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = &mut stopped => return,
             accepted = socket.async_io(Interest::READABLE, accept_one) => accepted,
             () = worker.until_stopping() => return,
         };
