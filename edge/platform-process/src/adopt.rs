@@ -1,6 +1,8 @@
 //! Adopting the lives of earlier runs.
 
+use std::io;
 use std::num::NonZeroI32;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
-use crate::process_table::{ProcessIdentity, find_by_token, identify, session_leader};
+use crate::process_table::{ProcessIdentity, find_by_token, identify, is_shortage, session_leader};
 use crate::record::{ReadError, Record, Records};
 use crate::tracked_life::TrackedLife;
 
@@ -22,20 +24,23 @@ const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether a process of this boot runs that is in the records, or in an intent.
 pub(crate) fn has_running(records: &Records, boot: &str) -> Result<bool, ReadError> {
-    let runs = |record: &Record| {
+    for record in records.lives()? {
         let process = record.process.filter(|_| record.boot == boot && record.exit().is_none());
-        process.is_some_and(|process| identify(process.pid) == Some(process))
-    };
-    if records.lives()?.iter().any(runs) {
-        return Ok(true);
+        if let Some(process) = process
+            && identify(process.pid).map_err(ReadError::Processes)? == Some(process)
+        {
+            return Ok(true);
+        }
     }
     let intents = records.intents()?;
     let tokens: Vec<&str> =
         intents.iter().filter(|intent| intent.boot == boot).map(|intent| intent.token.as_str()).collect();
-    Ok(find_by_token(&tokens).is_ok_and(|found| !found.is_empty()))
+    Ok(!find_by_token(&tokens).map_err(ReadError::Processes)?.is_empty())
 }
 
 /// Adopts every life in the records. Runs before any action is taken.
+///
+/// Fails when it cannot be told whether one still runs: to take it for ended would kill it.
 pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     let (records, intents) = (driver.records.lives()?, driver.records.intents()?);
     let mut gone = Vec::new();
@@ -48,7 +53,7 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
             }
             continue;
         }
-        match record.process.and_then(open_pidfd) {
+        match open_recorded(&record)? {
             Some(process) if record.boot == driver.boot => {
                 tracing::info!(replica = %record.replica(), pid = record.process.map(|p| p.pid), "adopted");
                 track(driver, TrackedLife::running(record, process, true));
@@ -56,7 +61,7 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
             Some(_) | None => gone.push(record),
         }
     }
-    adopt_intents(driver, intents, &mut gone);
+    adopt_intents(driver, intents, &mut gone)?;
     record_missed_ends(driver, gone);
     let tracked_lives = driver.tracked_lives();
     let running = tracked_lives.iter().filter(|tracked| !tracked.has_ended());
@@ -66,7 +71,11 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
 }
 
 /// Adopts the processes of starts that were not acknowledged: they have the token in their environment.
-fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Record>) {
+fn adopt_intents(
+    driver: &Arc<Driver>,
+    intents: Vec<Record>,
+    gone: &mut Vec<Record>,
+) -> Result<(), ReadError> {
     let known: Vec<String> =
         driver.tracked_lives().iter().map(|tracked| tracked.record.token.clone()).collect();
     let (done, open): (Vec<Record>, Vec<Record>) =
@@ -74,11 +83,11 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
     for intent in done {
         driver.records.forget_intent(&intent.token);
     }
-    let first = processes_of(&open);
+    let first = processes_of(&open).map_err(ReadError::Processes)?;
     for (mut intent, process) in open.into_iter().zip(first) {
         intent.process = process;
         let token = intent.token.clone();
-        match process.and_then(open_pidfd) {
+        match open_recorded(&intent)? {
             Some(process) => {
                 tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "start_adopted");
                 match driver.records.keep(&intent) {
@@ -98,13 +107,14 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
             }
         }
     }
+    Ok(())
 }
 
 /// The process of each intent, if there is one: the session leader in its cell, or else the first process with its token.
 ///
 /// The lock of the data folder is released only when every child of the last driver has ended or is executing its program, so at most the
 /// last step of an exec is outstanding, which makes the new environment visible.
-fn processes_of(intents: &[Record]) -> Vec<Option<ProcessIdentity>> {
+fn processes_of(intents: &[Record]) -> io::Result<Vec<Option<ProcessIdentity>>> {
     let mut found: Vec<Option<ProcessIdentity>> = intents
         .iter()
         .map(|intent| {
@@ -122,7 +132,7 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessIdentity>> {
         if attempt > 0 {
             std::thread::sleep(SEARCH_PAUSE);
         }
-        let by_token = find_by_token(&tokens).unwrap_or_default();
+        let by_token = find_by_token(&tokens)?;
         for (intent, process) in intents.iter().zip(&mut found) {
             if process.is_none() {
                 *process =
@@ -130,7 +140,7 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessIdentity>> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn track(driver: &Arc<Driver>, tracked: TrackedLife) {
@@ -163,11 +173,20 @@ fn record_missed_ends(driver: &Arc<Driver>, gone: Vec<Record>) {
     }
 }
 
+/// Opens a pidfd of the process of a life, if that still runs.
+fn open_recorded(record: &Record) -> Result<Option<OwnedFd>, ReadError> {
+    record.process.map_or(Ok(None), open_pidfd).map_err(ReadError::Processes)
+}
+
 /// Opens a pidfd of the process, if it is still the one in the record.
 ///
 /// It is opened before the comparison: while it is open, no other process can get the same pid.
-fn open_pidfd(process: ProcessIdentity) -> Option<std::os::fd::OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
-    let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    (identify(process.pid) == Some(process)).then_some(held)
+fn open_pidfd(process: ProcessIdentity) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let held = match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+        Ok(held) => held,
+        Err(error) if is_shortage(&error) => return Err(error),
+        Err(_gone) => return Ok(None),
+    };
+    Ok((identify(process.pid)? == Some(process)).then_some(held))
 }

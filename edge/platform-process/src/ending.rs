@@ -144,7 +144,13 @@ fn kill_escaped(driver: &Arc<Driver>, token: &str) {
 
 /// Kills all processes whose environment contains one of the tokens.
 pub(crate) fn kill_by_token(tokens: &[&str]) {
-    let Ok(found) = find_by_token(tokens) else { return };
+    let found = match find_by_token(tokens) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "processes_not_searched");
+            return;
+        }
+    };
     for process in found.into_values().flatten() {
         if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
             // Fails when the process is gone already.

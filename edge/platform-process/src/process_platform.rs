@@ -106,7 +106,9 @@ impl ProcessPlatform {
         let records_error = |error: ReadError| OpenError::Records {
             data: data.clone(),
             why: match &error {
-                ReadError::Unreadable { source, .. } => format!("{error} ({source})"),
+                ReadError::Unreadable { source, .. } | ReadError::Processes(source) => {
+                    format!("{error} ({source})")
+                }
                 ReadError::Newer { .. } => error.to_string(),
             },
         };

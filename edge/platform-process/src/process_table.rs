@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
 
+use procfs::ProcError;
 use procfs::process::{Process, all_processes};
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +28,27 @@ pub(crate) fn boot_id() -> io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
-/// The process that has `pid` now; `None` when there is none.
-pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
-    let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-    Some(ProcessIdentity { pid, start_ticks: stat.starttime })
+/// The process that has `pid` now; `None` when there is none, or it belongs to another user who hides it.
+///
+/// Fails when the system lacks descriptors or memory to tell: a process that may run must not be taken for one that has ended.
+pub(crate) fn identify(pid: u32) -> io::Result<Option<ProcessIdentity>> {
+    let Ok(raw) = i32::try_from(pid) else { return Ok(None) };
+    let stat = readable(Process::new(raw).and_then(|process| process.stat()))?;
+    Ok(stat.map(|stat| ProcessIdentity { pid, start_ticks: stat.starttime }))
+}
+
+/// What was read of a process; `None` when it has ended or belongs to another user. Fails when the system lacks what reading it takes.
+fn readable<T>(read: Result<T, ProcError>) -> io::Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(ProcError::Io(error, _)) if is_shortage(&error) => Err(error),
+        Err(_gone_or_foreign) => Ok(None),
+    }
+}
+
+/// Whether it failed for want of descriptors or memory, which says nothing about its object.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// The first of these processes that leads a session; among those of a cell, this is the main process.
@@ -44,7 +62,7 @@ pub(crate) fn session_leader(pids: impl IntoIterator<Item = i32>) -> Option<Proc
 
 /// All processes whose environment contains one of the tokens, by token, the earliest first.
 ///
-/// Reads the whole process table: some 20 µs a process.
+/// Reads the whole process table: some 20 µs a process. Fails like [`identify`].
 pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t str, Vec<ProcessIdentity>>> {
     let mut found: BTreeMap<&str, Vec<ProcessIdentity>> = BTreeMap::new();
     if tokens.is_empty() {
@@ -52,8 +70,8 @@ pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t s
     }
     for process in all_processes().map_err(io::Error::other)? {
         // A process that has just ended, or belongs to another user, is skipped.
-        let Ok(process) = process else { continue };
-        let (Ok(environment), Ok(stat)) = (process.environ(), process.stat()) else { continue };
+        let read = process.and_then(|process| Ok((process.environ()?, process.stat()?)));
+        let Some((environment, stat)) = readable(read)? else { continue };
         let Some(value) = environment.get(OsStr::new(LIFE_VARIABLE)) else { continue };
         if let (Some(token), Ok(pid)) =
             (tokens.iter().find(|token| **token == value), u32::try_from(stat.pid))
@@ -84,4 +102,30 @@ pub(crate) fn usage_by_session() -> io::Result<BTreeMap<u32, Reading>> {
         entry.memory.0 += stat.rss.saturating_mul(page);
     }
     Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_errno(errno: i32) -> io::Result<Option<()>> {
+        readable(Err(ProcError::Io(io::Error::from_raw_os_error(errno), None)))
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_read_for_want_of_descriptors_is_not_gone() {
+        for shortage in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            assert_eq!(of_errno(shortage).unwrap_err().raw_os_error(), Some(shortage));
+        }
+        assert_eq!(of_errno(libc::ESRCH).unwrap(), None, "it has just ended");
+        assert_eq!(readable::<()>(Err(ProcError::NotFound(None))).unwrap(), None);
+        assert_eq!(readable::<()>(Err(ProcError::PermissionDenied(None))).unwrap(), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_id_and_the_time_of_its_start() {
+        let own = identify(std::process::id()).unwrap().expect("it runs");
+        assert_eq!(identify(std::process::id()).unwrap(), Some(own));
+        assert_eq!(identify(u32::MAX).unwrap(), None);
+    }
 }

@@ -187,7 +187,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Records could not be read.
+/// Records could not be read, or compared with the processes that run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("could not read {path}")]
@@ -196,6 +196,10 @@ pub(crate) enum ReadError {
         "{path} was written by a newer Homeostat (format {version}); start that version, or remove the file"
     )]
     Newer { path: PathBuf, version: u32 },
+    #[error(
+        "could not tell which of their processes run; allow more open files or free some memory, and start again"
+    )]
+    Processes(#[source] io::Error),
 }
 
 /// The folder of all records.

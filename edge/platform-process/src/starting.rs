@@ -151,7 +151,10 @@ fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result
         discard(&mut child);
         Cause::of(&error, format!("its process cannot be watched ({error})"))
     })?;
-    record.process = identify(child.id());
+    record.process = identify(child.id()).map_err(|error| {
+        discard(&mut child);
+        Cause::of(&error, format!("its process cannot be identified ({error})"))
+    })?;
     driver.records.keep(&record).inspect_err(|_| discard(&mut child))?;
     driver.records.forget_intent(&record.token);
     reset_oom_score(child.id());
