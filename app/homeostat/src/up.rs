@@ -85,7 +85,8 @@ struct Setup {
     working_folder: PathBuf,
     /// Most concurrent client connections.
     connections_max: usize,
-    /// The API server, earlier proxies of this process that still drain, and refusals of processes that want to take over.
+    /// The API server, earlier proxies of this process that still drain, refusals of processes that want to take over, and the keeper of the
+    /// reserve, which ends with the process.
     tasks: TaskTracker,
     /// Runs the API server: however many requests clients send, they delay no probe and no start of a replica.
     api_runtime: runtime::Handle,

@@ -6,7 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const NAME: &str = "reserve";
 /// 8 MiB: the first records of a run, of a thousand services of some KiB each, and a minute of reports; others that fill the disk at 100 MB/s
 /// leave enough of it for a start, which takes some ten milliseconds.
 const BYTES: u64 = 8 << 20;
+
+/// The unit of the space that a file takes (stat(2)).
+const BLOCK_BYTES: u64 = 512;
 
 /// Free space below which a start gives the reserve up.
 const FREE_MIN: u64 = 4 << 20;
@@ -62,7 +65,8 @@ pub(super) async fn keep(data: PathBuf) {
 /// Takes the reserve, unless it is there already or the disk has too little space.
 fn take(data: &Path) -> io::Result<()> {
     let path = data.join(NAME);
-    let is_whole = fs::metadata(&path).is_ok_and(|found| found.len() == BYTES);
+    // Not its length: a folder that was restored from a backup may have a sparse one, which takes no space.
+    let is_whole = fs::metadata(&path).is_ok_and(|found| found.blocks() * BLOCK_BYTES >= BYTES);
     if is_whole || free(data)? < FREE_TO_TAKE {
         return Ok(());
     }
@@ -82,7 +86,7 @@ fn free(folder: &Path) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
+    use std::fs::File;
 
     use super::*;
 
@@ -90,9 +94,13 @@ mod tests {
     fn the_reserve_takes_space_and_stays_while_there_is_some() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
+        let space = || fs::metadata(&path).unwrap().blocks() * BLOCK_BYTES;
+        // As a copy of one that was allocated and never written.
+        File::create(&path).unwrap().set_len(BYTES).unwrap();
+        assert_eq!(space(), 0);
         // A machine with less free space cannot build this program.
         take(folder.path()).unwrap();
-        assert!(fs::metadata(&path).unwrap().blocks() * 512 >= BYTES);
+        assert!(space() >= BYTES);
         take(folder.path()).unwrap();
         release_if_full(folder.path());
         assert!(path.exists());
