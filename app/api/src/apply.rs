@@ -8,7 +8,7 @@ use manifest::{DIAGNOSTICS_MAX, Diagnostic, Manifests};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::resource::check::Severity;
-use model::resource::{Kind, Resource, Span};
+use model::resource::{Kind, Resource, ResourceVersion, Span};
 use model::settings::REPLICAS_RUN_MAX;
 use model::time::Wall;
 use orchestrator::{Applied, Change};
@@ -31,13 +31,18 @@ pub(crate) enum Mode {
 }
 
 /// Checks and stores the resources in `body`, all or nothing.
+///
+/// `if_match` is the version that the only resource in `body` must have.
 pub(crate) async fn apply(
     state: &State,
-    media: Media,
-    body: &str,
+    (media, body): (Media, &str),
+    if_match: Option<ResourceVersion>,
     mode: Mode,
 ) -> Result<v1::Applied, Failure> {
-    let resources = read(state, media, body).await?;
+    let mut resources = read(state, media, body).await?;
+    if let Some(version) = if_match {
+        resources = vec![at_version(resources, version)?];
+    }
     let applied = state
         .query(move |handle| {
             certificates::check(&handle.changed(&resources))?;
@@ -46,13 +51,36 @@ pub(crate) async fn apply(
                 Mode::DryRun => handle.plan(&resources)?,
             })
         })
-        .await?;
+        .await;
+    let applied = if if_match.is_some() { applied.map_err(Failure::of_if_match)? } else { applied? };
     Ok(v1::Applied { dry_run: mode == Mode::DryRun, items: applied.iter().map(item).collect() })
 }
 
-/// Deletes a resource.
-pub(crate) async fn delete(state: &State, kind: Kind, name: String) -> Result<v1::Applied, Failure> {
-    let applied = state.query(move |handle| Ok(handle.delete(kind, &name)?)).await?;
+/// The only resource of a request with `If-Match`, which names its version.
+fn at_version(mut resources: Vec<Resource>, version: ResourceVersion) -> Result<Resource, Failure> {
+    match (resources.pop(), resources.is_empty()) {
+        (Some(mut resource), true) => match resource.take_version() {
+            Some(other) if other != version => Err(Failure::bad_request(format!(
+                "could not apply {}/{}: its metadata.resourceVersion is {other}, but If-Match is {version}; give one of them",
+                resource.kind(),
+                resource.name()
+            ))),
+            Some(_) | None => Ok(resource.with_version(version)),
+        },
+        _ => Err(Failure::bad_request(
+            "could not apply several resources with one If-Match; give each its metadata.resourceVersion instead",
+        )),
+    }
+}
+
+/// Deletes a resource; if a version is given, only at that version.
+pub(crate) async fn delete(
+    state: &State,
+    (kind, name): (Kind, String),
+    if_match: Option<ResourceVersion>,
+) -> Result<v1::Applied, Failure> {
+    let deleted = state.query(move |handle| Ok(handle.delete(kind, &name, if_match)?)).await;
+    let applied = deleted.map_err(Failure::of_if_match)?;
     Ok(v1::Applied { dry_run: false, items: vec![item(&applied)] })
 }
 
@@ -155,7 +183,7 @@ pub(crate) async fn hold(
     state: &State,
     service: ServiceName,
     request: v1::ScaleRequest,
-    now: Wall,
+    (now, if_match): (Wall, Option<ResourceVersion>),
 ) -> Result<v1::Scaled, Failure> {
     let replicas = request.replicas;
     if replicas > REPLICAS_RUN_MAX {
@@ -167,7 +195,8 @@ pub(crate) async fn hold(
     }
     let lasting = lasting("hold", (request.lasting.as_deref(), request.until.as_deref()), now)?;
     let target = format!("service/{service}");
-    state.query(move |handle| Ok(handle.hold(&service, replicas, lasting)?)).await?;
+    let held = state.query(move |handle| Ok(handle.hold(&service, replicas, lasting, if_match)?)).await;
+    held.map_err(Failure::of_if_match)?;
     let until = lasting.map(|span| rfc3339(later(now, span)));
     Ok(v1::Scaled { target, hold: Some(v1::Hold { replicas, until }) })
 }
@@ -207,9 +236,14 @@ fn later(now: Wall, span: Duration) -> Wall {
 }
 
 /// Releases the hold of a service.
-pub(crate) async fn release(state: &State, service: ServiceName) -> Result<v1::Scaled, Failure> {
+pub(crate) async fn release(
+    state: &State,
+    service: ServiceName,
+    if_match: Option<ResourceVersion>,
+) -> Result<v1::Scaled, Failure> {
     let target = format!("service/{service}");
-    state.query(move |handle| Ok(handle.release(&service)?)).await?;
+    let released = state.query(move |handle| Ok(handle.release(&service, if_match)?)).await;
+    released.map_err(Failure::of_if_match)?;
     Ok(v1::Scaled { target, hold: None })
 }
 

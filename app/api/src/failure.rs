@@ -37,6 +37,8 @@ pub enum Code {
     TooSlow,
     /// Events from which a watch would continue are no longer kept.
     EventsGone,
+    /// The resource has been changed since the version that the request names.
+    Changed,
 }
 
 impl Code {
@@ -56,6 +58,7 @@ impl Code {
             Self::Log => "HS0012",
             Self::TooSlow => "HS0013",
             Self::EventsGone => "HS0019",
+            Self::Changed => "HS0026",
         }
     }
 }
@@ -76,6 +79,14 @@ impl Failure {
     /// Whether it has this code.
     pub(crate) fn is(&self, code: Code) -> bool {
         self.body.code == code.as_str()
+    }
+
+    /// The same with the status of a failed `If-Match`, if that is what failed.
+    pub(crate) fn of_if_match(mut self) -> Self {
+        if self.is(Code::Changed) {
+            self.status = StatusCode::PRECONDITION_FAILED;
+        }
+        self
     }
 
     pub(crate) fn with_problems(mut self, problems: Vec<v1::Problem>) -> Self {
@@ -134,6 +145,7 @@ impl From<ApplyError> for Failure {
                 Self::bad_request(chain(&error))
             }
             ApplyError::NoSuchReplica(_) => Self::new(StatusCode::NOT_FOUND, Code::NotFound, chain(&error)),
+            ApplyError::Changed { .. } => Self::new(StatusCode::CONFLICT, Code::Changed, chain(&error)),
             ApplyError::Needed { .. } => Self::new(StatusCode::CONFLICT, Code::Needed, chain(&error)),
             ApplyError::Store(StateStoreError::TooLong(_)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::NotKept, chain(&error))

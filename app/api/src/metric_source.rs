@@ -57,7 +57,7 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<De
         let Resource::MetricSource(source) = &stored.resource else { continue };
         if name.is_none_or(|name| name == source.name().as_str()) {
             let detail = details.remove(source.name());
-            let shown = object(&stored.resource, status(&source.spec, detail.as_ref(), now));
+            let shown = object(&stored.versioned(), status(&source.spec, detail.as_ref(), now));
             found.push((source.clone(), detail, shown));
         }
     }

@@ -48,6 +48,13 @@ pub(crate) const WATCH: Parameter = parameter(
 /// The parameter that selects one service.
 pub(crate) const SERVICE: Parameter = parameter("service", "string", "Only of this service.");
 
+/// The header that guards a change against changes by others in the meantime.
+pub(crate) const IF_MATCH: Parameter = header(
+    "If-Match",
+    "The metadata.resourceVersion that the change was made from, in quotes, such as \"r12\". If the resource has been changed or deleted \
+     since, nothing is done and the answer is 412.",
+);
+
 pub(crate) const fn parameter(name: &'static str, form: &'static str, summary: &'static str) -> Parameter {
     Parameter { name, location: "query", form, summary }
 }

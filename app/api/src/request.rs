@@ -4,9 +4,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
+use model::resource::ResourceVersion;
 use model::time::Wall;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -66,6 +67,20 @@ pub(crate) fn body_text<'b>(body: &'b [u8], headers: &HeaderMap) -> Result<(&'b 
     let media = media(headers)
         .ok_or_else(|| Failure::bad_request("could not read the body: it has no Content-Type"))?;
     Ok((text, media))
+}
+
+/// The version in `If-Match`; `None` without this header.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<ResourceVersion>, Failure> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let quoted = text.trim().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.and_then(|text| ResourceVersion::parse(text).ok()).filter(|_| values.next().is_none()) {
+        Some(version) => Ok(Some(version)),
+        None => Err(Failure::bad_request(format!(
+            "could not read If-Match {text:?}: give one metadata.resourceVersion in quotes, such as \"r12\""
+        ))),
+    }
 }
 
 pub(crate) fn service_name(text: &str) -> Result<ServiceName, Failure> {

@@ -54,7 +54,7 @@ pub(crate) fn services(
         let certificate = certificates::condition(agent.tls(view.name.as_str()).as_ref(), handle.now().wall);
         let balancers = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
-        let resource = declared.get(view.name.as_str()).map(|stored| stored.resource.clone());
+        let resource = declared.get(view.name.as_str()).map(StoredResource::versioned);
         let mut service = service(resource, view);
         service.status.traffic.errors_per_second = errors;
         service.status.proxy = counters;
@@ -124,7 +124,7 @@ pub(crate) fn autoscalers(handle: &Handle, name: Option<&str>) -> Result<Vec<v1:
                 Some(target) => view::services(handle, Some(vec![target]))?.pop(),
                 None => None,
             };
-            found.push(object(&stored.resource, autoscaler_status(autoscaler, view.as_ref())));
+            found.push(object(&stored.versioned(), autoscaler_status(autoscaler, view.as_ref())));
         }
     }
     match name {

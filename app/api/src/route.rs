@@ -59,7 +59,7 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
             status.conditions.extend(certificates::condition(tls, handle.now().wall));
             status.requests_per_second =
                 agent.route_requests_per_second(route.name()).map(MilliRps::per_second);
-            found.push((route.clone(), object(&stored.resource, status)));
+            found.push((route.clone(), object(&stored.versioned(), status)));
         }
     }
     match name {

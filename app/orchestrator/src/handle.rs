@@ -11,7 +11,7 @@ use model::event::EventKind;
 use model::identity::{Epoch, Ordinal, ReplicaId};
 use model::input::{Declared, Input, Intent};
 use model::name::ServiceName;
-use model::resource::{Kind, Resource};
+use model::resource::{Kind, Resource, ResourceVersion};
 use model::time::{Now, Wall};
 use os::Clock;
 
@@ -79,6 +79,8 @@ impl std::fmt::Debug for Message {
 
 impl Handle {
     /// Checks `resources` together with those declared, stores them, all or nothing, and informs the loop. Blocks for a disk write.
+    ///
+    /// A resource that would change must still be at the version that its manifest names, if it names one.
     pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
         let _change = self.begin_change()?;
         let (applied, intents) = self.registry().apply(resources)?;
@@ -104,9 +106,17 @@ impl Handle {
 
     /// Deletes a resource; the replicas of a deleted service are drained and stopped. Warns of resources that refer to it. Blocks for a
     /// disk write.
-    pub fn delete(&self, kind: Kind, name: &str) -> Result<Applied, ApplyError> {
+    ///
+    /// The resource must still be at version `from`, if that is given; the same holds for the service in [`Self::hold`] and
+    /// [`Self::release`].
+    pub fn delete(
+        &self,
+        kind: Kind,
+        name: &str,
+        from: Option<ResourceVersion>,
+    ) -> Result<Applied, ApplyError> {
         let _change = self.begin_change()?;
-        let (applied, intents) = self.registry().delete(kind, name)?;
+        let (applied, intents) = self.registry().delete(kind, name, from)?;
         self.notify_resources_changed()?;
         self.send(intents)?;
         Ok(applied)
@@ -118,17 +128,18 @@ impl Handle {
         service: &ServiceName,
         replicas: u32,
         duration: Option<Duration>,
+        from: Option<ResourceVersion>,
     ) -> Result<(), ApplyError> {
         let _change = self.begin_change()?;
         let until = duration.map(|span| self.shared.clock.time() + span);
-        let intent = self.registry().hold(service, replicas, until)?;
+        let intent = self.registry().hold(service, replicas, until, from)?;
         Ok(self.send(vec![intent])?)
     }
 
     /// Ends the hold on a service; harmless when there is none. Blocks for a disk write.
-    pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
+    pub fn release(&self, service: &ServiceName, from: Option<ResourceVersion>) -> Result<(), ApplyError> {
         let _change = self.begin_change()?;
-        let intent = self.registry().release(service)?;
+        let intent = self.registry().release(service, from)?;
         Ok(self.send(vec![intent])?)
     }
 

@@ -7,7 +7,7 @@ use model::identity::{Generation, Incarnation, ReplicaId};
 use model::input::{Declared, Intent};
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, Problem, Resource, Sizes};
+use model::resource::{Kind, Problem, Resource, ResourceVersion, Sizes};
 use model::time::Time;
 use store::Txn;
 
@@ -70,6 +70,24 @@ pub enum ApplyError {
         /// The resource that needs it.
         by: String,
     },
+    /// The resource has been changed, or deleted, since the version that the change was made from.
+    #[error(
+        "could not change {kind}/{name}: {}; get it again and repeat the change, or leave out the version to carry it out anyway",
+        match .found {
+            Some(found) => format!("it has been changed since {from}, and is at {found} now"),
+            None => format!("it has been deleted since {from}"),
+        }
+    )]
+    Changed {
+        /// The kind.
+        kind: Kind,
+        /// The name.
+        name: String,
+        /// The version that the change was made from.
+        from: ResourceVersion,
+        /// The version now; `None` when it is not declared.
+        found: Option<ResourceVersion>,
+    },
     /// `spec.scale.sizes` does not allow this number of replicas.
     #[error(
         "could not hold service/{service} at {replicas} replicas: only {sizes} are allowed (spec.scale.sizes); choose one of those"
@@ -129,7 +147,7 @@ impl Registry {
     pub(crate) fn changed(&self, given: &[Resource]) -> Vec<Resource> {
         let is_declared = |resource: &Resource| {
             let stored = self.resources.get(&(resource.kind(), resource.name().to_owned()));
-            stored.is_some_and(|stored| stored.resource == *resource)
+            stored.is_some_and(|stored| stored.resource == without_version(resource).0)
         };
         given.iter().filter(|resource| !is_declared(resource)).cloned().collect()
     }
@@ -220,9 +238,11 @@ impl Registry {
         }
         if !changed.is_empty() {
             let revision = self.state_store.commit(txn)?;
-            for key in changed.iter().filter(|key| !self.resources.contains_key(*key)) {
+            for key in &changed {
+                let is_new = !self.resources.contains_key(key);
                 if let Some(stored) = merged.get_mut(key) {
-                    stored.created = revision.0;
+                    stored.version = ResourceVersion(revision.0);
+                    stored.created = if is_new { revision.0 } else { stored.created };
                 }
             }
         }
@@ -231,7 +251,14 @@ impl Registry {
     }
 
     /// Removes a resource, and with a service its hold, pause and protections. Returns what changed, and the intents for the loop.
-    pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<(Applied, Vec<Intent>), ApplyError> {
+    /// It must still be at version `from`, if that is given.
+    pub(crate) fn delete(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        from: Option<ResourceVersion>,
+    ) -> Result<(Applied, Vec<Intent>), ApplyError> {
+        self.check_version((kind, name), from)?;
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
         let service = service_of(&self.resources.get(&key).ok_or_else(not_found)?.resource);
@@ -257,6 +284,7 @@ impl Registry {
         if let (Kind::Service, Some(by)) = (kind, self.dependent_of(&service)) {
             return Err(ApplyError::Needed { kind, name: name.to_owned(), by });
         }
+        let target = (Kind::Service, service.to_string());
         let mut rest = self.resources.clone();
         rest.remove(key);
         let mut txn = state_store::delete_resource(Txn::new(), kind, name);
@@ -267,7 +295,7 @@ impl Registry {
                 txn = state_store::delete_protections(txn, &service);
             }
             Kind::HorizontalPodAutoscaler => {
-                if let Some(stored) = rest.get_mut(&(Kind::Service, service.to_string())) {
+                if let Some(stored) = rest.get_mut(&target) {
                     stored.revision = Generation(stored.revision.0 + 1);
                     txn = state_store::put_resource(txn, stored)?;
                 }
@@ -276,7 +304,10 @@ impl Registry {
                 unreachable!("routes and metric sources do not belong to a single service")
             }
         }
-        self.state_store.commit(txn)?;
+        let revision = self.state_store.commit(txn)?;
+        if let Some(stored) = rest.get_mut(&target) {
+            stored.version = ResourceVersion(revision.0);
+        }
         self.resources = rest;
         Ok(vec![self.declare(&service).unwrap_or(Intent::Withdraw(service))])
     }
@@ -287,7 +318,9 @@ impl Registry {
         service: &ServiceName,
         replicas: u32,
         until: Option<Time>,
+        from: Option<ResourceVersion>,
     ) -> Result<Intent, ApplyError> {
+        self.check_version((Kind::Service, service.as_str()), from)?;
         self.require_service(service)?;
         if let Some(sizes) = self.sizes_of(service).filter(|sizes| !sizes.allows(replicas)) {
             let (service, sizes) = (service.clone(), sizes.clone());
@@ -299,7 +332,12 @@ impl Registry {
     }
 
     /// Ends the hold on a service; there need not be one.
-    pub(crate) fn release(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
+    pub(crate) fn release(
+        &self,
+        service: &ServiceName,
+        from: Option<ResourceVersion>,
+    ) -> Result<Intent, ApplyError> {
+        self.check_version((Kind::Service, service.as_str()), from)?;
         self.require_service(service)?;
         self.state_store.commit(state_store::delete_hold(Txn::new(), service))?;
         Ok(Intent::Release(service.clone()))
@@ -352,6 +390,21 @@ impl Registry {
         Ok(Intent::Unprotect(replica.clone()))
     }
 
+    /// Checks that a resource has not been changed since the version that a change was made from, if that is known.
+    fn check_version(
+        &self,
+        (kind, name): (Kind, &str),
+        from: Option<ResourceVersion>,
+    ) -> Result<(), ApplyError> {
+        let found = self.resources.get(&(kind, name.to_owned())).map(|stored| stored.version);
+        match from {
+            Some(from) if found != Some(from) => {
+                Err(ApplyError::Changed { kind, name: name.to_owned(), from, found })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn require_service(&self, service: &ServiceName) -> Result<(), ApplyError> {
         let (kind, name) = (Kind::Service, service.to_string());
         if self.resources.contains_key(&(kind, name.clone())) {
@@ -392,23 +445,28 @@ impl Registry {
         Some(Intent::Declare(Arc::new(declared)))
     }
 
-    /// All resources with `given` applied, and the changes.
+    /// All resources with `given` applied, and the changes. Fails when one would change that is not at the version of its manifest.
     fn merge(&self, given: &[Resource]) -> Result<(Resources, Vec<Applied>), ApplyError> {
         let mut merged = self.resources.clone();
         let mut applied = Vec::new();
-        for resource in given {
+        for manifest in given {
+            let (resource, from) = without_version(manifest);
             let key = (resource.kind(), resource.name().to_owned());
             let before = merged.get(&key);
             let change = match before {
                 None => Change::Created,
-                Some(stored) if stored.resource == *resource => Change::Unchanged,
+                Some(stored) if stored.resource == resource => Change::Unchanged,
                 Some(_) => Change::Configured,
             };
+            // What is declared already overwrites nothing, so that an apply can be repeated.
+            if change != Change::Unchanged {
+                self.check_version((key.0, &key.1), from)?;
+            }
             applied.push(Applied { kind: key.0, name: key.1.clone(), change, warnings: Vec::new() });
             if change != Change::Unchanged {
-                let stored = next_version(before, resource);
+                let stored = next_version(before, &resource);
                 merged.insert(key, stored);
-                increment_target_revision(&mut merged, resource);
+                increment_target_revision(&mut merged, &resource);
             }
         }
         let mut all: Vec<Resource> = merged.values().map(|stored| stored.resource.clone()).collect();
@@ -434,6 +492,13 @@ fn increment_target_revision(merged: &mut BTreeMap<(Kind, String), StoredResourc
     if let Some(stored) = target {
         stored.revision = Generation(stored.revision.0 + 1);
     }
+}
+
+/// The declaration in a manifest, and the version that it was made from.
+fn without_version(manifest: &Resource) -> (Resource, Option<ResourceVersion>) {
+    let mut resource = manifest.clone();
+    let from = resource.take_version();
+    (resource, from)
 }
 
 fn repeated(given: &[Resource]) -> Vec<Resource> {
@@ -498,7 +563,7 @@ mod tests {
     fn warnings_of_deleting(name: &str, from: &str) -> Vec<String> {
         let mut registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
         registry.apply(&resources(from)).unwrap();
-        let (deleted, _) = registry.delete(Kind::Service, name).unwrap();
+        let (deleted, _) = registry.delete(Kind::Service, name, None).unwrap();
         deleted.warnings.iter().map(ToString::to_string).collect()
     }
 
@@ -521,7 +586,7 @@ mod tests {
         let mut registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
         let declared = service("shop", ports) + &secure("a") + &secure("b") + &route("c", &["shop"]);
         registry.apply(&resources(&declared)).unwrap();
-        let (deleted, _) = registry.delete(Kind::Route, "a").unwrap();
+        let (deleted, _) = registry.delete(Kind::Route, "a", None).unwrap();
         assert_eq!(
             deleted.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             Vec::<String>::new()
@@ -535,5 +600,38 @@ mod tests {
         let missing = "there is no service shop; its requests are answered 500";
         let expected = format!("Route/front spec.rules[0].backendRefs[0].name: {missing}");
         assert_eq!(warnings_of_deleting("shop", &declared), [expected]);
+    }
+
+    fn autoscaler(version: &str) -> String {
+        format!(
+            "---\n{{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {{name: shop, resourceVersion: '{version}'}}, \
+             spec: {{scaleTargetRef: {{kind: Service, name: shop}}, maxReplicas: 5}}}}\n"
+        )
+    }
+
+    #[test]
+    fn the_version_of_a_kubernetes_api_server_is_not_compared() {
+        let mut registry = Registry::open(StateStore::new(Arc::new(MemoryStore::default()))).unwrap();
+        registry.apply(&resources(&service("shop", ""))).unwrap();
+        registry.apply(&resources(&autoscaler("12345"))).unwrap();
+        let (applied, _) = registry.apply(&resources(&autoscaler("67890"))).unwrap();
+        assert_eq!(applied[0].change, Change::Unchanged, "it is not stored either");
+    }
+
+    #[test]
+    fn a_version_grows_with_each_change_and_survives_a_restart() {
+        let store = Arc::new(MemoryStore::default());
+        let mut registry = Registry::open(StateStore::new(store.clone())).unwrap();
+        let version_of = |registry: &Registry, name: &str| {
+            registry.resources().find(|stored| stored.resource.name() == name).unwrap().version
+        };
+        registry.apply(&resources(&(service("shop", "") + &service("other", "")))).unwrap();
+        let (first, other) = (version_of(&registry, "shop"), version_of(&registry, "other"));
+        registry.apply(&resources(&service("shop", ", scale: {replicas: 2}"))).unwrap();
+        let second = version_of(&registry, "shop");
+        assert!(second > first);
+        assert_eq!(version_of(&registry, "other"), other, "a change of another resource does not count");
+        let reopened = Registry::open(StateStore::new(store)).unwrap();
+        assert_eq!(version_of(&reopened, "shop"), second);
     }
 }

@@ -24,7 +24,7 @@ use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Intent};
 use model::memory::{LoadRecord, Memory};
 use model::name::ServiceName;
-use model::resource::{Kind, Problems, Resource};
+use model::resource::{Kind, Problems, Resource, ResourceVersion};
 use model::time::Time;
 use serde::{Deserialize, Serialize};
 use store::{
@@ -39,7 +39,7 @@ const FORMAT: u32 = 1;
 /// A resource in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredResource {
-    /// As written.
+    /// As written, without a version.
     pub resource: Resource,
     /// Grows with each change of the resource.
     pub revision: Generation,
@@ -50,6 +50,15 @@ pub struct StoredResource {
     pub earlier: Vec<Version>,
     /// The revision of the store in which the resource was created; it never changes.
     pub created: u64,
+    /// The revision of the store in which it was last written.
+    pub version: ResourceVersion,
+}
+
+impl StoredResource {
+    /// The resource as people are shown it: with its version, from which they can change it.
+    pub fn versioned(&self) -> Resource {
+        self.resource.clone().with_version(self.version)
+    }
 }
 
 /// A version of a service that its replicas ran.
@@ -236,7 +245,9 @@ impl StateStore {
         let mut all = BTreeMap::new();
         for folder in ["services/", "autoscalers/", "routes/", "metricsources/"] {
             for entry in self.store.list(&prefix_of(folder))?.entries {
-                let value: ResourceValue = read(&entry)?;
+                let mut value: ResourceValue = read(&entry)?;
+                // Earlier homeostats stored the version of a Kubernetes API server with an autoscaler.
+                value.resource.take_version();
                 let key = (value.resource.kind(), value.resource.name().to_owned());
                 let stored = StoredResource {
                     resource: value.resource,
@@ -244,6 +255,7 @@ impl StateStore {
                     generation: Generation(value.generation),
                     earlier: value.earlier,
                     created: entry.create_revision.0,
+                    version: ResourceVersion(entry.mod_revision.0),
                 };
                 all.insert(key, stored);
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::identity::Generation;
-use model::resource::{Resource, Service};
+use model::resource::{Resource, ResourceVersion, Service};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -29,9 +29,10 @@ pub(crate) fn next_version(before: Option<&StoredResource>, resource: &Resource)
         }
         _ => (revision, Vec::new()),
     };
-    // For a new resource it is set when the resource is written.
+    // Set when the resource is written.
     let created = before.map_or(0, |stored| stored.created);
-    StoredResource { resource: resource.clone(), revision, generation, earlier, created }
+    let version = before.map_or(ResourceVersion(0), |stored| stored.version);
+    StoredResource { resource: resource.clone(), revision, generation, earlier, created, version }
 }
 
 /// The generation of `new`, and the versions before it.

@@ -18,7 +18,8 @@ pub struct Change {
 
 /// The fields in which `new` differs from `old`, in the order of their paths; empty when the two are equivalent.
 ///
-/// Defaults are filled in on both sides before they are compared: leaving a field out and writing its default is no change.
+/// Defaults are filled in on both sides before they are compared: leaving a field out and writing its default is no change. The
+/// `resourceVersion` is not compared, as it is not declared.
 pub fn diff(old: &Resource, new: &Resource) -> Vec<Change> {
     let mut changes = Vec::new();
     compare("", Some(&value_of(old)), Some(&value_of(new)), &mut changes);
@@ -26,6 +27,8 @@ pub fn diff(old: &Resource, new: &Resource) -> Vec<Change> {
 }
 
 fn value_of(resource: &Resource) -> Value {
+    let mut resource = resource.clone();
+    resource.take_version();
     serde_json::to_value(resource).expect("the keys of every resource are texts, so that it is JSON")
 }
 

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::apply::{self, Mode};
 use crate::failure::{Code, Failure};
-use crate::operation::{Operation, Parameter, ResponseBody, parameter, schema_of};
-use crate::request::{Body, Params, body_bytes, body_text, replica_id, service_name};
+use crate::operation::{IF_MATCH, Operation, Parameter, ResponseBody, header, parameter, schema_of};
+use crate::request::{Body, Params, body_bytes, body_text, if_match, replica_id, service_name};
 use crate::state::State;
 use crate::{trial, v1};
 
@@ -27,13 +27,19 @@ fn any_resource(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn declaration_operations() -> Vec<Operation> {
-    const DRY_RUN: &[Parameter] = &[parameter("dryRun", "boolean", "Only return what would change.")];
+    const APPLY: &[Parameter] = &[
+        parameter("dryRun", "boolean", "Only return what would change."),
+        header(
+            "If-Match",
+            "The metadata.resourceVersion of the only resource in the body, in quotes; as if it were in the manifest.",
+        ),
+    ];
     vec![
         Operation {
             method: "post",
             path: "/v1/apply",
             summary: "Declare resources from JSON or YAML, all or none",
-            parameters: DRY_RUN,
+            parameters: APPLY,
             request_body: Some(any_resource),
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || post(apply),
@@ -51,7 +57,7 @@ fn declaration_operations() -> Vec<Operation> {
             method: "put",
             path: "/v1/services/{name}/scale",
             summary: "Hold a service at a size",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: Some(schema_of::<v1::ScaleRequest>),
             response_body: ResponseBody::Json(schema_of::<v1::Scaled>),
             handler: || put(hold),
@@ -60,7 +66,7 @@ fn declaration_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/services/{name}/scale",
             summary: "Release the hold of a service",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Scaled>),
             handler: || delete(release),
@@ -115,7 +121,7 @@ fn deletion_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/services/{name}",
             summary: "Delete a service; its replicas are drained and stopped",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || delete(remove_service),
@@ -124,7 +130,7 @@ fn deletion_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/horizontalpodautoscalers/{name}",
             summary: "Delete a HorizontalPodAutoscaler; its service keeps its size",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || delete(remove_autoscaler),
@@ -133,7 +139,7 @@ fn deletion_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/routes/{name}",
             summary: "Delete a route; its requests go to the other routes of its listener, if any",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || delete(remove_route),
@@ -142,7 +148,7 @@ fn deletion_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/metricsources/{name}",
             summary: "Delete a metric source; services that are scaled by it keep their size",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || delete(remove_metric_source),
@@ -151,7 +157,7 @@ fn deletion_operations() -> Vec<Operation> {
             method: "delete",
             path: "/v1/{kind}/{name}",
             summary: "Delete a resource by any name of its kind, such as svc or hpa",
-            parameters: &[],
+            parameters: &[IF_MATCH],
             request_body: None,
             response_body: ResponseBody::Json(schema_of::<v1::Applied>),
             handler: || delete(remove),
@@ -175,7 +181,7 @@ async fn apply(
     let body = body_bytes(body)?;
     let (text, media) = body_text(&body, &headers)?;
     let mode = if params.dry_run { Mode::DryRun } else { Mode::Keep };
-    apply::apply(&state, media, text, mode).await.map(Json)
+    apply::apply(&state, (media, text), if_match(&headers)?, mode).await.map(Json)
 }
 
 async fn try_out(
@@ -191,34 +197,39 @@ async fn try_out(
 async fn remove_service(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Applied>, Failure> {
-    apply::delete(&state, Kind::Service, name).await.map(Json)
+    apply::delete(&state, (Kind::Service, name), if_match(&headers)?).await.map(Json)
 }
 
 async fn remove_autoscaler(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Applied>, Failure> {
-    apply::delete(&state, Kind::HorizontalPodAutoscaler, name).await.map(Json)
+    apply::delete(&state, (Kind::HorizontalPodAutoscaler, name), if_match(&headers)?).await.map(Json)
 }
 
 async fn remove_route(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Applied>, Failure> {
-    apply::delete(&state, Kind::Route, name).await.map(Json)
+    apply::delete(&state, (Kind::Route, name), if_match(&headers)?).await.map(Json)
 }
 
 async fn remove_metric_source(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Applied>, Failure> {
-    apply::delete(&state, Kind::MetricSource, name).await.map(Json)
+    apply::delete(&state, (Kind::MetricSource, name), if_match(&headers)?).await.map(Json)
 }
 
 async fn remove(
     Extract(state): Extract<State>,
     Path((kind, name)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Applied>, Failure> {
     let kind = Kind::parse(&kind).ok_or_else(|| {
         let sentence = format!(
@@ -226,26 +237,28 @@ async fn remove(
         );
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, sentence)
     })?;
-    apply::delete(&state, kind, name).await.map(Json)
+    apply::delete(&state, (kind, name), if_match(&headers)?).await.map(Json)
 }
 
 async fn hold(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<v1::Scaled>, Failure> {
     let request = serde_json::from_slice(&body_bytes(body)?).map_err(|error| {
         Failure::bad_request(format!("could not read the request to scale service/{name}: {error}"))
     })?;
     let now = state.handle.now().wall;
-    apply::hold(&state, service_name(&name)?, request, now).await.map(Json)
+    apply::hold(&state, service_name(&name)?, request, (now, if_match(&headers)?)).await.map(Json)
 }
 
 async fn release(
     Extract(state): Extract<State>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<v1::Scaled>, Failure> {
-    apply::release(&state, service_name(&name)?).await.map(Json)
+    apply::release(&state, service_name(&name)?, if_match(&headers)?).await.map(Json)
 }
 
 async fn pause(

@@ -59,6 +59,69 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_from_an_outdated_version_is_refused() {
+    let world = World::start().await;
+    world.declare("shop", 1).await;
+    let read = world.get("/v1/services/shop").await.json();
+    let version =
+        read["metadata"]["resourceVersion"].as_str().expect("a declared resource has one").to_owned();
+    let edited = |replicas: u32| {
+        let mut edited = read.clone();
+        edited["spec"]["scale"]["replicas"] = replicas.into();
+        edited
+    };
+    let change = async |answer: world::Answer| answer.json()["items"][0]["change"].clone();
+    let first = world.send(Method::POST, "/v1/apply", &edited(2)).await;
+    assert_eq!(change(first).await, "configured", "it has not been changed since it was read");
+    let again = world.send(Method::POST, "/v1/apply", &edited(2)).await;
+    assert_eq!(change(again).await, "unchanged", "an apply can be repeated");
+
+    let both = json!({"items": [service("other", 1), edited(3)]});
+    for path in ["/v1/apply", "/v1/apply?dryRun=true"] {
+        let refused = world.send(Method::POST, path, &both).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::CONFLICT, &json!("HS0026")));
+        let sentence = refused.json()["error"].to_string();
+        assert!(
+            sentence.contains("get it again") && sentence.contains("leave out the version"),
+            "{sentence}"
+        );
+    }
+    assert_eq!(world.get("/v1/services/other").await.status, StatusCode::NOT_FOUND, "all or nothing");
+
+    let at = async |method: Method, path: &str, body: &Value, tag: &str| {
+        let mut request = world.request(method, path, &body.to_string());
+        request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        request.headers_mut().insert("if-match", tag.parse().unwrap());
+        world.execute(request).await.status
+    };
+    let latest = world.get("/v1/services/shop").await.json()["metadata"]["resourceVersion"].clone();
+    let latest = latest.as_str().unwrap();
+    let (outdated, latest) = (format!("\"{version}\""), format!("\"{latest}\""));
+    let (scale, replicas) = ("/v1/services/shop/scale", json!({"replicas": 1}));
+    for (tag, expected) in [
+        ("r1", StatusCode::BAD_REQUEST),
+        ("*", StatusCode::BAD_REQUEST),
+        (outdated.as_str(), StatusCode::PRECONDITION_FAILED),
+        (latest.as_str(), StatusCode::OK),
+    ] {
+        assert_eq!(at(Method::POST, "/v1/apply", &service("shop", 3), tag).await, expected, "apply {tag}");
+        // The version is outdated from here on: what follows happens at the version after this apply.
+        let tag = if expected == StatusCode::OK {
+            let shop = world.get("/v1/services/shop").await.json();
+            format!("\"{}\"", shop["metadata"]["resourceVersion"].as_str().unwrap())
+        } else {
+            tag.to_owned()
+        };
+        assert_eq!(at(Method::PUT, scale, &replicas, &tag).await, expected, "scale {tag}");
+        assert_eq!(at(Method::DELETE, scale, &Value::Null, &tag).await, expected, "release {tag}");
+        assert_eq!(at(Method::DELETE, "/v1/svc/shop", &Value::Null, &tag).await, expected, "delete {tag}");
+    }
+    let deleted = world.send(Method::POST, "/v1/apply", &edited(1)).await;
+    assert_eq!(deleted.status, StatusCode::CONFLICT, "a change does not restore what was deleted");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_a_resource_that_others_refer_to_warns_and_shows_in_their_status() {
     let world = World::start().await;
     let mut shop = service("shop", 1);

@@ -175,7 +175,11 @@ impl System {
     ///
     /// A certificate that has become unusable since it was declared keeps nothing from running, as without manifests.
     fn checked_resources(&self, manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
-        let resources: Vec<Resource> = manifests.resources().cloned().collect();
+        let mut resources: Vec<Resource> = manifests.resources().cloned().collect();
+        // These are what is to run, also on another data folder than the one in which they were printed.
+        for resource in &mut resources {
+            resource.take_version();
+        }
         agent::check_certificates(&self.handle.changed(&resources))?;
         Ok(resources)
     }

@@ -1,11 +1,13 @@
 //! Metadata of resources: name, labels and annotations.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::name::{NameError, ServiceName};
@@ -22,12 +24,70 @@ pub struct Metadata {
     /// Notes of people and tools; Homeostat selects nothing by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The version of the resource that this manifest was made from, as `get -o yaml` prints it: `apply` refuses to change the resource if it
+    /// has been changed or deleted since. Without it, `apply` does not compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<ResourceVersion>,
 }
 
 impl Metadata {
     /// Metadata with only a name.
     pub const fn named(name: ServiceName) -> Self {
-        Self { name, labels: BTreeMap::new(), annotations: BTreeMap::new() }
+        Self { name, labels: BTreeMap::new(), annotations: BTreeMap::new(), resource_version: None }
+    }
+}
+
+/// The version of a declared resource: the revision of the store in which it was last written.
+///
+/// Written as `r12`. A version of a Kubernetes API server is a number alone, so that an autoscaler exported from there is not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceVersion(pub u64);
+
+/// A text is not a [`ResourceVersion`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a resourceVersion is written as `get -o yaml` prints it, such as r12; leave it out to apply without comparing"
+)]
+pub struct ResourceVersionError;
+
+impl ResourceVersion {
+    /// Parses a version in the form `r12`.
+    pub fn parse(text: &str) -> Result<Self, ResourceVersionError> {
+        let digits = text.strip_prefix('r').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        digits.and_then(|digits| digits.parse().ok()).map(Self).ok_or(ResourceVersionError)
+    }
+}
+
+impl fmt::Display for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+impl Serialize for ResourceVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResourceVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for ResourceVersion {
+    fn schema_name() -> Cow<'static, str> {
+        "ResourceVersion".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The version of a declared resource.",
+            "type": "string",
+            "pattern": "^r[0-9]+$",
+        })
     }
 }
 
@@ -86,7 +146,7 @@ impl From<ServiceName> for ObjectName {
 }
 
 impl JsonSchema for ObjectName {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "ObjectName".into()
     }
 
@@ -141,7 +201,7 @@ pub struct ObjectMeta {
     /// Kept, not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owner_references: Vec<Value>,
-    /// Set by a Kubernetes API server; kept and not used.
+    /// As in a Service, if it is one of Homeostat, such as `r12`. That of a Kubernetes API server is not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
     /// Set by older Kubernetes API servers; kept and not used.

@@ -83,7 +83,9 @@ pub use self::known_event::{
     ClockTime, ClockTimeError, EventEffect, EventStart, Factor, FactorError, KnownEvent,
 };
 pub use self::learned::{LEARNED_VERSION, LearnedPrice, PriceSensitivity};
-pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
+pub use self::metadata::{
+    Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName, ResourceVersion, ResourceVersionError,
+};
 pub use self::metric_source::{
     CommandOrigin, HttpOrigin, HttpUrl, HttpUrlError, JsonPath, JsonPathError, MEASURE_EVERY_DEFAULT,
     MEASURE_TIMEOUT_DEFAULT, METRIC_SOURCES_MAX, MeasuredObject, MetricOrigin, MetricSource,
@@ -226,6 +228,32 @@ impl Resource {
             Self::Route(route) => route.name().as_str(),
             Self::MetricSource(source) => source.name().as_str(),
         }
+    }
+
+    /// Removes `metadata.resourceVersion`, which is not part of the declaration, and returns it; `None` for one of a Kubernetes API server.
+    pub fn take_version(&mut self) -> Option<ResourceVersion> {
+        match self {
+            Self::Service(service) => service.metadata.resource_version.take(),
+            Self::HorizontalPodAutoscaler(hpa) => {
+                hpa.metadata_mut().resource_version.take().and_then(|text| ResourceVersion::parse(&text).ok())
+            }
+            Self::Route(route) => route.metadata.resource_version.take(),
+            Self::MetricSource(source) => source.metadata.resource_version.take(),
+        }
+    }
+
+    /// The resource with this `metadata.resourceVersion`.
+    #[must_use]
+    pub fn with_version(mut self, version: ResourceVersion) -> Self {
+        match &mut self {
+            Self::Service(service) => service.metadata.resource_version = Some(version),
+            Self::HorizontalPodAutoscaler(hpa) => {
+                hpa.metadata_mut().resource_version = Some(version.to_string());
+            }
+            Self::Route(route) => route.metadata.resource_version = Some(version),
+            Self::MetricSource(source) => source.metadata.resource_version = Some(version),
+        }
+        self
     }
 }
 

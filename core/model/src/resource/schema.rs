@@ -10,7 +10,7 @@ use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter,
 use super::{
     ClockTime, Cron, EndpointAddress, ExternalName, Factor, Formula, Fraction, HashKey, HttpUrl, JsonPath,
     Kind, KnownEvent, ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity,
-    Recover, Route, Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
+    Recover, ResourceVersion, Route, Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::{ServiceName, ZoneName};
 
@@ -76,6 +76,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
     let read: fn(&Value) -> Result<(), String> = match definition {
         "ServiceName" => read::<ServiceName>,
         "ObjectName" => read::<ObjectName>,
+        "ResourceVersion" => read::<ResourceVersion>,
         "PortName" => read::<PortName>,
         "ListenAddress" => read::<ListenAddress>,
         "EndpointAddress" => read::<EndpointAddress>,

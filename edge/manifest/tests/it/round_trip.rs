@@ -19,8 +19,9 @@ use model::resource::{
     HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource,
     MetricSourceSpec, ObjectMeta, ObjectName, Outliers, Port, PortName, PostgresOrigin, Probe, Probes,
     PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, RedisOrigin, RedisQueue,
-    RedisStream, ReplicasOrigin, Resource, Resources, Route, RouteSpec, Run, Secret, ServerAddress, Service,
-    ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck, Timeouts, Tls, TrafficDistribution,
+    RedisStream, ReplicasOrigin, Resource, ResourceVersion, Resources, Route, RouteSpec, Run, Secret,
+    ServerAddress, Service, ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck, Timeouts, Tls,
+    TrafficDistribution,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -434,11 +435,15 @@ fn service() -> BoxedStrategy<Service> {
     let dependency = (service_name(), stage).prop_map(|(service, when)| Dependency { service, when });
     let signal = proptest::sample::select(vec![Term, Int, Quit, Hup, Usr1, Usr2, Kill]);
     let stop = (signal, span(), span()).prop_map(|(signal, grace, drain)| Stop { signal, grace, drain });
-    let metadata = (service_name(), texts(), texts()).prop_map(|(name, labels, annotations)| Metadata {
-        name,
-        labels,
-        annotations,
-    });
+    let version = of(any::<u64>().prop_map(ResourceVersion));
+    let metadata = (service_name(), texts(), texts(), version).prop_map(
+        |(name, labels, annotations, resource_version)| Metadata {
+            name,
+            labels,
+            annotations,
+            resource_version,
+        },
+    );
     let first = (run(), resources, vec(port(), 0..3), probes, scale());
     let second = (recover, vec(dependency, 0..3), of(expose()), stop);
     (metadata, first, second)

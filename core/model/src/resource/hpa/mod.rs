@@ -68,6 +68,15 @@ impl HorizontalPodAutoscaler {
         }
     }
 
+    pub(super) const fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::V1(manifest) => &mut manifest.metadata,
+            Self::V2beta1(manifest) => &mut manifest.metadata,
+            Self::V2beta2(manifest) => &mut manifest.metadata,
+            Self::V2(manifest) => &mut manifest.metadata,
+        }
+    }
+
     /// The name of the autoscaler; not that of its target.
     pub const fn name(&self) -> &ObjectName {
         &self.metadata().name
