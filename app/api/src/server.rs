@@ -47,6 +47,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a connection could not be accepted, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The shortest time between two log lines about that.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Serves requests until `state` is stopped, then waits for requests in progress to finish.
 pub async fn serve(listener: TcpListener, state: State) {
     let mut tasks = JoinSet::new();
@@ -73,6 +76,7 @@ async fn serve_router(
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let refusal: Arc<str> = refusal(connections_max).into();
     let graceful = GracefulShutdown::new();
+    let mut accept_failures = AcceptFailures::default();
     while !stop.is_cancelled() {
         let refusal_permit = Arc::clone(&refusals).acquire_owned();
         // All are cancel safe: a connection that was not taken stays in the listener's queue.
@@ -100,7 +104,9 @@ async fn serve_router(
                     }
                 },
                 (_, Err(error)) => {
-                    tracing::warn!(error = %error, "connection_not_accepted");
+                    if let Some(failures) = accept_failures.count(os::since_boot()) {
+                        tracing::warn!(error = %error, failures, "connection_not_accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
                 (Err(closed), Ok(_)) => unreachable!("nobody closes the semaphore: {closed}"),
@@ -111,6 +117,26 @@ async fn serve_router(
     // Connections that have not finished by then end with their task.
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("connections_cut");
+    }
+}
+
+/// Failures to accept a connection, of which few are logged: a shortage of descriptors lasts, and is met ten times a second.
+#[derive(Debug, Default)]
+struct AcceptFailures {
+    /// Since the last one that was logged.
+    unlogged: u64,
+    next_log: Duration,
+}
+
+impl AcceptFailures {
+    /// Counts a failure; returns how many there were since the last log line, if one is due `now`: at first, and then once a minute.
+    fn count(&mut self, now: Duration) -> Option<u64> {
+        self.unlogged += 1;
+        if now < self.next_log {
+            return None;
+        }
+        self.next_log = now + ACCEPT_LOG_INTERVAL;
+        Some(std::mem::take(&mut self.unlogged))
     }
 }
 
@@ -180,5 +206,17 @@ async fn count_events(state: State) {
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events_not_counted"),
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_to_accept_are_logged_at_once_and_then_counted_for_a_minute() {
+        let mut failures = AcceptFailures::default();
+        let logged = (0..1201).filter_map(|nth| failures.count(Duration::from_secs(9) + ACCEPT_PAUSE * nth));
+        assert_eq!(logged.collect::<Vec<_>>(), [1, 600, 600]);
     }
 }

@@ -29,6 +29,7 @@ mod starting;
 mod stopping;
 mod usage;
 
+mod descriptor_reserve;
 mod driver;
 mod epoch_fence;
 mod failure;

@@ -13,6 +13,7 @@ use platform::{LifeState, StartRequest, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::{Cell, ForkThread, Limits};
+use crate::descriptor_reserve;
 use crate::driver::{Driver, Place};
 use crate::ending;
 use crate::failure::Cause;
@@ -60,6 +61,7 @@ fn refused(refusal: Refusal) -> Started {
 
 /// Starts the life, after all checks. After a failure nothing of it stays.
 fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<TrackedLife>, Cause> {
+    descriptor_reserve::check(driver)?;
     let spec = &request.declared.spec;
     let numbers = driver.ports_of_siblings(&request.replica);
     let siblings = Siblings { numbers, have_same_user: spec.run.user.is_none() };

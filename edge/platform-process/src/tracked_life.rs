@@ -115,6 +115,11 @@ impl TrackedLife {
         self.handles()?.meter.get_or_init(open).as_ref()?.read()
     }
 
+    /// Whether it runs and its usage was not read yet, for which its meter will be opened.
+    pub(crate) fn will_be_measured(&self) -> bool {
+        self.handles().is_some_and(|handles| handles.meter.get().is_none())
+    }
+
     pub(crate) fn states(&self) -> watch::Receiver<LifeState> {
         self.state.subscribe()
     }
