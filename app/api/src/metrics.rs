@@ -207,7 +207,7 @@ impl Snapshot {
         let mut restarts = counter(
             encoder,
             "homeostat_replica_restarts",
-            "Restarts of a replica: all starts after the first",
+            "Restarts of a replica: how often one ran after one of the same version had run",
         )?;
         for (replica, status) in self.replicas() {
             let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];

@@ -339,7 +339,8 @@ pub struct ReplicaStatus {
     pub phase: String,
     /// Whether it is ready to serve requests; a ready spare gets requests only once it is activated.
     pub ready: bool,
-    /// The number of restarts: all starts after the first, over all incarnations.
+    /// The number of restarts: how often a replica ran in this place after one of the same version had run. Starts that failed do not count,
+    /// nor do the first starts of other versions.
     pub restarts: u32,
     /// When its process was started; null while it does not run.
     pub started_at: Option<String>,

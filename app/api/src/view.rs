@@ -168,7 +168,10 @@ impl Snapshot<'_> {
             None => String::new(),
         };
         let enough = format!("{ready} ready, at least {needed} needed");
-        let available = if ready >= needed {
+        let available = if let Some(failure) = service.failure_at_zero() {
+            let message = format!("it is scaled to zero, and its last replica did not serve: {failure}");
+            condition("Available", false, "StartFailed", message, None)
+        } else if ready >= needed {
             condition("Available", true, "EnoughReady", enough, self.since_ready(service))
         } else {
             condition("Available", false, "TooFewReady", enough + &why, self.since_missing(service))

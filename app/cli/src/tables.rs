@@ -36,13 +36,14 @@ pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
     ]
 }
 
-/// The state of a service in one word: the reason of the first condition that is not true.
+/// The state of a service in one word: the reason of the first condition that is not true. Without replicas it is not called ready.
 pub(crate) fn service_state(status: &v1::ServiceStatus) -> (String, Tone) {
     if status.is_terminating() {
         return (v1::TERMINATING.to_owned(), Tone::Notable);
     }
     let failing = status.conditions.iter().find(|condition| condition.status != "True");
     match failing {
+        None if status.desired_replicas == 0 => ("ScaledToZero".to_owned(), Tone::Quiet),
         None => ("Ready".to_owned(), Tone::Good),
         Some(condition) if condition.kind == "Available" => (condition.reason.clone(), Tone::Bad),
         Some(condition) => (condition.reason.clone(), Tone::Notable),

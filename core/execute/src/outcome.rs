@@ -62,6 +62,7 @@ fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Acti
                     ready_changed: since,
                     unhealthy_since: None,
                 };
+                place.note_run();
                 place.stage = Stage::Running(health);
             }
         }

@@ -180,6 +180,7 @@ impl Knowledge {
                 FoldEffect::Changed
             }
             Stage::Starting { .. } => {
+                place.note_run();
                 place.stage = empty(Some(exit));
                 events.push(event(now, replica, place, EventKind::Exited, Reason::Exited(exit)));
                 FoldEffect::Lost { exit, ready_since: None }
@@ -348,13 +349,16 @@ fn fold_health(
     mut emit: impl FnMut(&Place, EventKind, Reason),
 ) -> FoldEffect {
     let before = match place.stage {
-        Stage::Starting { .. } => Health {
-            since: now.time,
-            started: false,
-            ready: false,
-            ready_changed: now.time,
-            unhealthy_since: None,
-        },
+        Stage::Starting { .. } => {
+            place.note_run();
+            Health {
+                since: now.time,
+                started: false,
+                ready: false,
+                ready_changed: now.time,
+                unhealthy_since: None,
+            }
+        }
         Stage::Running(health) => health,
         // A late report does not revive a replica that has ended or is being stopped.
         Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return FoldEffect::Same,

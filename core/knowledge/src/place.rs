@@ -9,6 +9,7 @@ use model::input::Exit;
 use model::memory::RestartMemory;
 use model::plan::{AfterStop, Role};
 use model::quantity::{Bytes, MilliCpu, MilliRps};
+use model::reason::Reason;
 use model::resource::Resources;
 use model::time::Time;
 
@@ -41,6 +42,8 @@ pub struct Place {
     pub resource_change: ResourceChange,
     /// Why the latest start failed, in one sentence; `None` when the program ran.
     pub start_failure: Option<Arc<str>>,
+    /// The version of the latest replica that has run in it; `None` while none has in this run of Homeostat.
+    pub latest_run: Option<Generation>,
     /// Restarts and backoff.
     pub restart: RestartMemory,
     /// Processor time, in microseconds since the start of this life.
@@ -211,6 +214,7 @@ impl Place {
             resources: None,
             resource_change: ResourceChange::Settled { since },
             start_failure: None,
+            latest_run: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
             memory: None,
@@ -243,6 +247,9 @@ impl Place {
         }
         self.restart.incarnation = incarnation;
         self.generation = generation;
+        if let Stage::Running(_) = stage {
+            self.latest_run = Some(generation);
+        }
         self.stage = stage;
         self.resources = None;
         self.resource_change = ResourceChange::Settled { since: now };
@@ -273,6 +280,13 @@ impl Place {
         self.has_run() && self.generation == generation
     }
 
+    /// Why it is empty: its replica ended, or could not be started. `None` otherwise.
+    pub fn failure(&self) -> Option<Reason> {
+        let Stage::Empty { exit, .. } = self.stage else { return None };
+        let failed_start = || self.start_failure.clone().map(Reason::ActionFailed);
+        exit.map(Reason::Exited).or_else(failed_start)
+    }
+
     /// Whether its replica, which has ended, had been healthy: this was its first end since it was ready for some minutes, or since its
     /// declaration, and not soon after its start.
     pub fn had_been_healthy(&self) -> bool {
@@ -289,20 +303,22 @@ impl Place {
         generation: Generation,
         action: ActionId,
     ) {
-        if self.has_run() {
-            self.restart.restarts = self.restart.restarts.saturating_add(1);
-        }
         let starting = Stage::Starting { action, since: now, previous: self.incarnation };
         self.begin(now, incarnation, generation, (action, starting));
     }
 
-    /// Empties it after its start was refused: there has been no such life, so it is no restart. Its number stays used.
+    /// Notes that the life whose start was sent runs, or has run. It is a restart if the one before it ran the same version.
+    pub fn note_run(&mut self) {
+        if self.latest_run == Some(self.generation) {
+            self.restart.restarts = self.restart.restarts.saturating_add(1);
+        }
+        self.latest_run = Some(self.generation);
+    }
+
+    /// Empties it after its start was refused: there has been no such life. Its number stays used.
     pub fn refuse_start(&mut self, now: Time) {
         let Stage::Starting { previous, .. } = self.stage else { return };
         self.incarnation = previous;
-        if self.has_run() {
-            self.restart.restarts = self.restart.restarts.saturating_sub(1);
-        }
         self.stage = Stage::Empty { since: now, exit: None };
     }
 

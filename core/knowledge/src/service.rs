@@ -56,6 +56,8 @@ pub struct ServiceState {
     ///
     /// The node remembers the lives of closed places too, and does not start one twice.
     pub past_life: Incarnation,
+    /// Why the place that was closed last was empty, and of which version; `None` when a replica ran in it until it was removed.
+    pub closed_failure: Option<(Generation, Reason)>,
     /// Its places by number.
     pub places: BTreeMap<Ordinal, Place>,
     /// The latest scaling decision.
@@ -222,6 +224,7 @@ impl ServiceState {
             scaling: Arc::default(),
             shadows: Vec::new(),
             past_life: Incarnation(0),
+            closed_failure: None,
             places: BTreeMap::new(),
             decision: None,
             waits: Vec::new(),
@@ -356,7 +359,17 @@ impl ServiceState {
         self.protections.remove(&ordinal);
         if let Some(place) = self.places.remove(&ordinal) {
             self.past_life = self.past_life.max(place.incarnation).max(place.restart.incarnation);
+            self.closed_failure = place.failure().map(|failure| (place.generation, failure));
         }
+    }
+
+    /// Why its last replica could not serve before it was scaled to zero for want of requests, if that was of the declared version: the next
+    /// request is likely to meet the same.
+    pub fn failure_at_zero(&self) -> Option<&Reason> {
+        let declared =
+            self.declared.as_ref().filter(|_| self.is_scaled_to_zero() && self.places.is_empty())?;
+        let (generation, failure) = self.closed_failure.as_ref()?;
+        (*generation == declared.generation).then_some(failure)
     }
 
     /// The number of the next life in `place`: later than every one that it may have had. The largest possible number is repeated,

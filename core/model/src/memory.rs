@@ -393,7 +393,7 @@ pub const WARMUPS_MAX: usize = 8;
 pub struct RestartMemory {
     /// The incarnation of the latest start.
     pub incarnation: Incarnation,
-    /// Starts after the first.
+    /// How often a replica ran after one of the same version had run.
     pub restarts: u32,
     /// The times of the latest exits, oldest first; at most as many as make a crash loop.
     pub recent: Vec<Time>,

@@ -2,7 +2,7 @@
 
 use model::action::{FailureKind, Outcome, Refusal};
 use model::event::EventKind;
-use model::identity::{ActionId, Epoch};
+use model::identity::{ActionId, Epoch, Generation};
 use model::input::{Declared, ReplicaState};
 
 use crate::bench::{READY, fixed};
@@ -69,11 +69,46 @@ fn a_start_that_finds_another_incarnation_is_repeated_with_a_later_one() {
     assert_eq!(world.take_sent(), ["start shop-0/2 serving"]);
 }
 
+/// The restarts of all replicas.
+fn restarts(world: &World) -> u32 {
+    world.service("shop").places.values().map(|place| place.restart.restarts).sum()
+}
+
+#[test]
+fn a_start_that_failed_is_no_restart() {
+    let mut world = starting();
+    for _ in 0..3 {
+        world.end_action("start", failed(FailureKind::Other));
+        world.advance(seconds(60));
+    }
+    world.carry_out();
+    assert_eq!(restarts(&world), 0, "it runs for the first time");
+
+    world.kill("shop-0");
+    for _ in 0..3 {
+        world.advance(seconds(60));
+        world.end_action("start", failed(FailureKind::Other));
+    }
+    assert_eq!(restarts(&world), 0, "it does not run again yet");
+    world.advance(seconds(600));
+    world.carry_out();
+    assert_eq!(restarts(&world), 1, "it ran, ended, and runs again");
+}
+
+#[test]
+fn the_first_start_of_another_version_is_no_restart() {
+    let mut world = World::with([fixed("shop", 1, 2)]);
+    world.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 2) });
+    world.run_for(seconds(60));
+    assert_eq!((world.life("shop-0"), restarts(&world)), (2, 0));
+    world.kill("shop-0");
+    world.carry_out();
+    assert_eq!((world.life("shop-0"), restarts(&world)), (3, 1));
+}
+
 #[test]
 fn a_refused_start_is_no_restart() {
     let mut world = starting();
-    let restarts =
-        |world: &World| world.service("shop").places.values().map(|it| it.restart.restarts).sum::<u32>();
     for _ in 0..2 {
         world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
         world.advance(seconds(10));
@@ -82,7 +117,6 @@ fn a_refused_start_is_no_restart() {
     assert_eq!((world.life("shop-0"), restarts(&world)), (3, 0));
 
     world.kill("shop-0");
-    assert_eq!(restarts(&world), 1);
     world.end_action("start", Outcome::Refused(Refusal::OtherIncarnation));
     assert_eq!(restarts(&world), 0);
     world.advance(seconds(10));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::action::FailureKind;
 use model::decision::Policy;
 use model::event::EventKind;
 use model::input::{Declared, Demand, Input, Report};
@@ -9,7 +10,7 @@ use model::reason::Reason;
 use model::resource::{Dependency, DependencyStage, Expose, ListenAddress, PortName, Scale, Span, ToZero};
 
 use crate::bench::{autoscaled, fixed, name};
-use crate::world::{World, ms, seconds};
+use crate::world::{World, failed, ms, seconds};
 
 const AFTER: Duration = Duration::from_secs(60);
 
@@ -95,6 +96,32 @@ fn the_first_request_scales_out_at_once() {
     assert!(world.has_event(EventKind::Scaled, is_awaited));
     pass(&mut world, AFTER - seconds(1), 11, 0);
     assert_eq!(world.places("shop"), [0, 1], "the delay begins again");
+}
+
+#[test]
+fn a_service_at_zero_remembers_that_its_last_replica_could_not_start() {
+    let mut declared = with_scale_to_zero(fixed("shop", 1, 2), 2);
+    // Shorter than the wait after a start that failed.
+    declared.spec.scale.to_zero = Some(ToZero { after: Span::from_secs(20), wait: Span::from_secs(20) });
+    let idle = seconds(22);
+    let mut world = World::with([declared]);
+    pass(&mut world, idle, 10, 0);
+    assert_eq!(world.service("shop").desired, Some(0));
+    assert_eq!(world.service("shop").failure_at_zero(), None, "it served until it was scaled to zero");
+
+    report_demand(&mut world, 11, 1, 0);
+    for _ in 0..2 {
+        world.end_action("start", failed(FailureKind::Declaration));
+    }
+    assert_eq!(world.service("shop").failure_at_zero(), None, "it is not at zero");
+    pass(&mut world, idle, 11, 0);
+    assert_eq!((world.service("shop").desired, world.places("shop")), (Some(0), vec![]));
+    assert!(matches!(world.service("shop").failure_at_zero(), Some(Reason::ActionFailed(_))));
+
+    report_demand(&mut world, 12, 1, 0);
+    pass(&mut world, idle, 12, 0);
+    assert_eq!(world.service("shop").desired, Some(0));
+    assert_eq!(world.service("shop").failure_at_zero(), None, "it served until it was scaled to zero");
 }
 
 #[test]
