@@ -103,20 +103,28 @@ impl Writer {
     ///
     /// Older ones stay until [`Self::retire_oldest`]: only a run that is on disk may replace another.
     pub fn begin(folder: &Path) -> Result<Self, OpenError> {
+        Self::begin_synced(folder, |folder| File::open(folder)?.sync_all())
+    }
+
+    /// As [`Self::begin`]; `sync_folder` puts the name of the segment on the disk. After an error there is no segment: an empty one would
+    /// count, and older ones would be removed in its favor.
+    fn begin_synced(
+        folder: &Path,
+        sync_folder: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
         // Declarations may hold secrets.
         os::create_secret_folder(folder).map_err(|error| in_folder(error.source))?;
         let earlier = segments(folder).map_err(in_folder)?;
+        let parent = identity(parent_of(folder)).map_err(in_folder)?;
         let path = numbered::next(folder, &earlier, SUFFIX);
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
-        if let Err(source) = file.write_all(&MAGIC).and_then(|()| file.sync_all()) {
-            // It must not count as a segment: older ones would be removed in its favor.
+        let written = file.write_all(&MAGIC).and_then(|()| file.sync_all()).map_err(in_segment);
+        if let Err(error) = written.and_then(|()| sync_folder(folder).map_err(in_folder)) {
             drop(fs::remove_file(&path));
-            return Err(in_segment(source));
+            return Err(error);
         }
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
-        let parent = identity(parent_of(folder)).map_err(in_folder)?;
         let written = MAGIC.len() as u64;
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -251,6 +259,15 @@ mod tests {
         fs::remove_dir_all(data.join("journal")).unwrap();
         assert!(matches!(writer.check_folder(), Err(FolderError::Unwritable { .. })));
         assert!(writer.check_data_folder().is_ok(), "a new segment can be begun");
+    }
+
+    #[test]
+    fn a_segment_whose_name_is_not_on_the_disk_does_not_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("journal");
+        let failed = Writer::begin_synced(&folder, |_| Err(io::Error::other("no")));
+        assert!(matches!(failed, Err(OpenError::Folder { .. })));
+        assert_eq!(segments(&folder).unwrap(), []);
     }
 
     #[test]
