@@ -41,7 +41,9 @@ pub(crate) fn watch(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
                 }
             }
         }
-        finish(&driver, &tracked);
+        // On a thread of its own: it writes to the disk, which may hang.
+        let tasks = driver.tasks.clone();
+        tasks.spawn_blocking(move || finish(&driver, &tracked));
     });
 }
 
@@ -65,7 +67,7 @@ async fn ended_by_polling(driver: &Driver, tracked: &TrackedLife) -> bool {
     }
 }
 
-/// Kills the remaining processes of a life whose main process has ended, records how it ended, and sends the event.
+/// Kills the remaining processes of a life whose main process has ended, records how it ended, and sends the event. Blocks for a disk write.
 fn finish(driver: &Arc<Driver>, tracked: &Arc<TrackedLife>) {
     // Before the process is reaped: until then no other process group can have its id.
     tracked.kill_everything();
