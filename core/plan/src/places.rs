@@ -183,10 +183,11 @@ fn loss(place: &Place) -> u8 {
     }
 }
 
-/// Brings the number of spares to the declared one, and replaces outdated ones one at a time once the declared version has proven itself.
+/// Brings the number of spares to the declared one, and replaces outdated ones one at a time once the declared version has proven itself. A service
+/// at zero has none: there is no replica in whose place one could step.
 fn adjust_spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
-        Some(Recover::Standby { spares }) if !service.is_scaled_to_zero() => spares as usize,
+        Some(Recover::Standby { spares }) if service.desired != Some(0) => spares as usize,
         Some(Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random)
         | None => 0,
     };

@@ -25,6 +25,17 @@ fn a_spare_is_started_beside_the_replicas_wanted_and_gets_no_traffic() {
 }
 
 #[test]
+fn a_service_held_at_zero_has_no_spares() {
+    let mut world = World::with([recovering(2, Recover::Standby { spares: 1 })]);
+    world.hold("shop", 0, None);
+    world.run_for(seconds(60));
+    assert_eq!(world.places("shop"), Vec::<u32>::new());
+    world.release("shop");
+    world.run_for(seconds(60));
+    assert_eq!(world.places("shop"), [0, 1, 2]);
+}
+
+#[test]
 fn a_ready_spare_is_promoted_in_the_step_in_which_a_replica_is_lost() {
     let mut world = World::with([recovering(2, Recover::Standby { spares: 1 })]);
     world.kill("shop-0");

@@ -159,7 +159,7 @@ struct RecoverFields {
     /// How the replacement is found.
     #[serde(default)]
     strategy: RecoverStrategy,
-    /// Warm spares that run without traffic, 1 to 1000; only with strategy `standby`. Default: 1.
+    /// Warm spares that run without traffic, 1 to 1000; none while the service has no replicas; only with strategy `standby`. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spares: Option<u32>,
 }
