@@ -16,6 +16,8 @@ use crate::trace::{Row, Trace, between};
 pub struct Replay {
     /// What the values count.
     pub reading: Reading,
+    /// The time that each value covers, which is also how long the last row lasts; `None` takes it from the rows ([`Trace::interval`]).
+    pub interval: Option<Duration>,
     /// What lies between the rows.
     pub shape: Shape,
     /// How much faster than recorded the trace is replayed. The *rate* does not change with it: at 60, a minute of the
@@ -29,10 +31,7 @@ pub struct Replay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// Requests in the interval that begins at the row: rate = value / interval.
-    Count {
-        /// The length of the interval; `None` takes it from the rows ([`Trace::interval`]).
-        interval: Option<Duration>,
-    },
+    Count,
     /// Requests per second already, the mean of the interval.
     Rate,
 }
@@ -62,11 +61,11 @@ pub enum Scale {
 pub enum ReplayError {
     /// One row, and no interval given.
     #[error(
-        "the trace has a single row, so its interval is not known; give the interval that the value counts over"
+        "the trace has a single row, so its interval is not known; give the interval that the value covers"
     )]
     NoInterval,
     /// The interval is zero.
-    #[error("the interval that the values count over is zero; give one longer than zero")]
+    #[error("the interval that the values cover is zero; give one longer than zero")]
     ZeroInterval,
     /// Every value is zero, but a peak was requested.
     #[error("every value of the trace is zero, so no factor brings its peak to {} requests per second", .peak.get())]
@@ -90,7 +89,8 @@ pub enum ReplayError {
 impl Default for Replay {
     fn default() -> Self {
         Self {
-            reading: Reading::Count { interval: None },
+            reading: Reading::Count,
+            interval: None,
             shape: Shape::default(),
             speed: Factor::ONE,
             scale: Scale::By(Factor::ONE),
@@ -102,15 +102,13 @@ impl Replay {
     /// Returns the profile of the replayed `trace`.
     pub fn profile_of(&self, trace: &Trace) -> Result<Profile, ReplayError> {
         let rows = trace.rows();
-        let (per_second, last_lasts) = match self.reading {
-            Reading::Count { interval } => {
-                let interval = interval.or_else(|| trace.interval()).ok_or(ReplayError::NoInterval)?;
-                if interval.is_zero() {
-                    return Err(ReplayError::ZeroInterval);
-                }
-                (1.0 / interval.as_secs_f64(), interval)
-            }
-            Reading::Rate => (1.0, trace.interval().ok_or(ReplayError::NoInterval)?),
+        let interval = self.interval.or_else(|| trace.interval()).ok_or(ReplayError::NoInterval)?;
+        if interval.is_zero() {
+            return Err(ReplayError::ZeroInterval);
+        }
+        let per_second = match self.reading {
+            Reading::Count => 1.0 / interval.as_secs_f64(),
+            Reading::Rate => 1.0,
         };
         let times = per_second * self.factor_for(rows, per_second)?;
         let rate_of = |row: &Row| {
@@ -118,7 +116,7 @@ impl Replay {
         };
         let rates = rows.iter().map(rate_of).collect::<Result<Vec<Rate>, _>>()?;
         let lines = rates.iter().enumerate().map(|(index, &from)| {
-            let lasts = rows.get(index + 1).map_or(last_lasts, |next| between(&rows[index], next));
+            let lasts = rows.get(index + 1).map_or(interval, |next| between(&rows[index], next));
             let to = match self.shape {
                 Shape::Linear => rates.get(index + 1).copied().unwrap_or(from),
                 Shape::Hold => from,
@@ -173,6 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn a_given_interval_is_how_long_the_last_row_lasts() {
+        for (reading, rate) in [(Reading::Count, 1.0), (Reading::Rate, 5.0)] {
+            let replay = Replay { reading, interval: Some(Duration::from_secs(5)), ..Replay::default() };
+            let profile = replay.profile_of(&trace("0,5\n")).unwrap();
+            assert_eq!(
+                (profile.duration(), rates(&profile, &[0.0, 4.0])),
+                (Duration::from_secs(5), vec![rate; 2])
+            );
+            let profile = replay.profile_of(&trace("0,5\n60,5\n")).unwrap();
+            assert_eq!(profile.duration(), Duration::from_secs(65));
+        }
+    }
+
+    #[test]
     fn speed_shortens_the_time_and_leaves_the_rate() {
         let replay = Replay { speed: factor(60.0), ..Replay::default() };
         let profile = replay.profile_of(&trace("0,600\n60,1200\n")).unwrap();
@@ -202,11 +214,9 @@ mod tests {
     fn an_impossible_replay_fails_with_its_cause() {
         let one_row = trace("0,5\n");
         assert_eq!(Replay::default().profile_of(&one_row), Err(ReplayError::NoInterval));
-        let reading = Reading::Count { interval: Some(Duration::from_secs(5)) };
-        assert!(Replay { reading, ..Replay::default() }.profile_of(&one_row).is_ok());
-        let reading = Reading::Count { interval: Some(Duration::ZERO) };
+        let interval = Some(Duration::ZERO);
         assert_eq!(
-            Replay { reading, ..Replay::default() }.profile_of(&one_row),
+            Replay { interval, ..Replay::default() }.profile_of(&one_row),
             Err(ReplayError::ZeroInterval)
         );
         let too_high = Replay::default().profile_of(&trace("0,1\n1,9e9\n"));
@@ -222,7 +232,7 @@ mod tests {
         ) {
             let text: String = counts.iter().enumerate().map(|(n, count)| format!("{},{count}\n", n * 60)).collect();
             let replay = Replay {
-                reading: Reading::Count { interval: Some(Duration::from_secs(60)) },
+                reading: Reading::Count, interval: Some(Duration::from_secs(60)),
                 shape: Shape::Hold, speed: factor(speed), scale: Scale::By(factor(scale)),
             };
             let profile = replay.profile_of(&trace(&text)).unwrap();

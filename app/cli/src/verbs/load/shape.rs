@@ -233,7 +233,7 @@ impl TraceArguments {
             ))
         })?;
         let reading = match self.unit.unwrap_or_default() {
-            Unit::Count => Reading::Count { interval: self.interval.map(Span::as_duration) },
+            Unit::Count => Reading::Count,
             Unit::Rate => Reading::Rate,
         };
         let shape = match self.between.unwrap_or_default() {
@@ -244,7 +244,8 @@ impl TraceArguments {
             (_, Some(peak)) => Scale::PeakAt(peak),
             (scale, None) => Scale::By(scale.unwrap_or(Factor::ONE)),
         };
-        let replay = Replay { reading, shape, speed: self.speed.unwrap_or(Factor::ONE), scale };
+        let interval = self.interval.map(Span::as_duration);
+        let replay = Replay { reading, interval, shape, speed: self.speed.unwrap_or(Factor::ONE), scale };
         replay.profile_of(&trace).map_err(Failure::usage)
     }
 }
