@@ -129,7 +129,28 @@ impl Recording {
         mut noise: Option<Arrivals>,
         out: &mut dyn FnMut(f64),
     ) -> Result<Extent, RecordingError> {
+        let mut out = |load: f64| out(noise.as_mut().map_or(load, |noise| noise.scatter(load, tick)));
         let interval = self.interval()?;
+        self.resample(interval, Ticks::new(interval, tick), &mut out)
+    }
+
+    /// Returns the load of each interval of rows, in requests per second, with the intervals that have no row.
+    ///
+    /// Fails if there are more than `intervals_max`.
+    pub fn loads(&self, intervals_max: u64) -> Result<(Vec<f64>, Extent), RecordingError> {
+        let interval = self.interval()?;
+        let mut loads = Vec::new();
+        let ticks = Ticks::new(interval, interval).at_most(intervals_max);
+        let extent = self.resample(interval, ticks, &mut |load| loads.push(load))?;
+        Ok((loads, extent))
+    }
+
+    fn resample(
+        &self,
+        interval: Duration,
+        mut ticks: Ticks,
+        out: &mut dyn FnMut(f64),
+    ) -> Result<Extent, RecordingError> {
         let factor = match self.reading {
             Reading::Count => self.scale / interval.as_secs_f64(),
             Reading::Rate => self.scale,
@@ -137,9 +158,8 @@ impl Recording {
         let mut count = 0;
         let mut out = |load: f64| {
             count += 1;
-            out(noise.as_mut().map_or(load, |noise| noise.scatter(load, tick)));
+            out(load);
         };
-        let mut ticks = Ticks::new(interval, tick);
         let mut begin = None;
         self.each_row(&mut |row| {
             begin.get_or_insert(row.at);

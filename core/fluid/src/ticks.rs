@@ -25,6 +25,7 @@ pub const LOAD_MAX: f64 = 1e15;
 #[derive(Clone, Debug)]
 pub struct Ticks {
     interval_ms: u64,
+    intervals_max: u64,
     resampler: Resampler,
     first_at_ms: i64,
     /// The interval of the latest row.
@@ -68,6 +69,14 @@ pub enum RowError {
     /// Negative, infinite or not a number.
     #[error("its value is not a load; write a number of zero or more")]
     Value,
+    /// The trace has more intervals than [`Ticks::at_most`] allows.
+    #[error(
+        "up to here there are more than {intervals_max} intervals, those without rows included; cut the trace, or sum its rows over longer intervals"
+    )]
+    Long {
+        /// The most intervals.
+        intervals_max: u64,
+    },
     /// More than [`LOAD_MAX`].
     #[error(
         "its value is more than {LOAD_MAX:e} requests a second, which is not a plausible load; check its unit, and --scale-load"
@@ -85,7 +94,15 @@ impl Ticks {
         } else {
             Resampler::Constant { interval_ms, tick_ms, sum: 0.0, covered_ms: 0, ticks: 0 }
         };
-        Self { interval_ms, resampler, first_at_ms: 0, open: None, repairs: GridRepairs::default() }
+        let repairs = GridRepairs::default();
+        Self { interval_ms, intervals_max: u64::MAX, resampler, first_at_ms: 0, open: None, repairs }
+    }
+
+    /// Refuses rows beyond the first `intervals_max` intervals, those without rows included: for callers that keep all ticks.
+    #[must_use]
+    pub fn at_most(mut self, intervals_max: u64) -> Self {
+        self.intervals_max = intervals_max;
+        self
     }
 
     /// Adds the row of the interval that begins at `at_ms`, in milliseconds since 1970, with its mean load in requests a second. Calls
@@ -110,6 +127,9 @@ impl Ticks {
         let gap = Duration::from_millis(missing.saturating_mul(self.interval_ms));
         if gap > GAP_MAX {
             return Err(RowError::Gap { gap });
+        }
+        if slot >= self.intervals_max {
+            return Err(RowError::Long { intervals_max: self.intervals_max });
         }
         self.repairs.rows += 1;
         if slot == open.slot {

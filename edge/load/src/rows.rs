@@ -101,6 +101,14 @@ pub enum RowProblem {
         /// The beginning of the field.
         text: String,
     },
+    /// The first field is a time in milliseconds.
+    #[error(
+        "{text:?} is too large for seconds since 1970; if it is in milliseconds, divide the times by 1000"
+    )]
+    Milliseconds {
+        /// The beginning of the field.
+        text: String,
+    },
     /// The second field is not a number, or one that is negative or infinite.
     #[error("{text:?} is not an amount of load; write a number of zero or more")]
     Value {
@@ -259,7 +267,7 @@ impl Iterator for Rows<'_> {
 impl Row {
     fn parse(fields: &[&str], before: Option<&Self>) -> Result<Self, RowProblem> {
         let &[time, value] = fields else { return Err(RowProblem::Fields { found: fields.len() }) };
-        let at = time_of(time).ok_or_else(|| RowProblem::Time { text: excerpt(time) })?;
+        let at = time_of(time).ok_or_else(|| no_time(time))?;
         let value = amount_of(value).ok_or_else(|| RowProblem::Value { text: excerpt(value) })?;
         match before {
             Some(before) if at <= before.at => Err(RowProblem::Order { at, before: before.at }),
@@ -279,6 +287,17 @@ fn time_of(field: &str) -> Option<Timestamp> {
     let seconds = field.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
     let since_1970 = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
     Timestamp::from_duration(since_1970).ok()
+}
+
+/// Why a field is not a time.
+fn no_time(field: &str) -> RowProblem {
+    let text = excerpt(field);
+    match field.parse::<i64>() {
+        Ok(milliseconds) if Timestamp::from_millisecond(milliseconds).is_ok() => {
+            RowProblem::Milliseconds { text }
+        }
+        Ok(_) | Err(_) => RowProblem::Time { text },
+    }
 }
 
 /// Parses an amount of load.
@@ -304,6 +323,13 @@ mod tests {
         let read = rows("60,1\n120,2\nx,3\n180,4\n");
         assert_eq!(read.len(), 3, "an error ends the iteration");
         assert!(read[..2].iter().all(Result::is_ok) && read[2].is_err());
+    }
+
+    #[test]
+    fn times_in_milliseconds_are_refused_with_advice() {
+        let read = rows("1730000000000,1\n1730000060000,2\n");
+        let refused = read[0].as_ref().unwrap_err().to_string();
+        assert!(refused.contains("line 1") && refused.contains("divide the times by 1000"), "{refused}");
     }
 
     #[test]

@@ -107,3 +107,14 @@ fn a_missing_file_is_reported() {
             .contains("could not open the trace /nowhere/load.csv")
     );
 }
+
+#[test]
+fn a_recording_to_be_held_in_memory_is_refused_where_it_becomes_too_long() {
+    // 31 days without a row, of which each would be a second.
+    let (_folder, path) = file("0,1\n1,1\n2,3\n\n2678000,1\n2678001,1\n");
+    let recording = recording(&path);
+    let refused = recording.loads(1000).expect_err("it has more intervals").to_string();
+    assert!(refused.contains("load.csv, line 5: up to here there are more than 1000 intervals"), "{refused}");
+    let (loads, extent) = recording.loads(2_678_002).expect("it has exactly as many");
+    assert_eq!((loads.len(), extent.ticks, loads[2]), (2_678_002, 2_678_002, 3.0));
+}

@@ -182,11 +182,9 @@ impl Arguments {
             interval: None,
             scale: self.scale_load,
         };
-        let mut points = Vec::new();
         let every = recording.interval().map_err(without_interval).context("could not rehearse (HS0016)")?;
-        let extent = recording
-            .each_tick(every, None, &mut |rate| points.push(arguments::milli_rps(rate)))
-            .context("could not rehearse (HS0016)")?;
+        let (loads, extent) = recording.loads(INTERVALS_MAX).context("could not rehearse (HS0016)")?;
+        let points: Vec<MilliRps> = loads.into_iter().map(arguments::milli_rps).collect();
         let span = every * u32::try_from(points.len()).unwrap_or(u32::MAX);
         let begin = u64::try_from(extent.begin.as_millisecond()).unwrap_or(0);
         let load = ServiceLoad::Recorded { every, points: points.into() };
@@ -226,6 +224,11 @@ fn without_interval(error: RecordingError) -> anyhow::Error {
         RecordingError::Trace(_) | RecordingError::Row { .. } => error.into(),
     }
 }
+
+/// The most intervals of recorded load, which is held in memory.
+///
+/// 8,640,000 = 100 days of seconds: 69 MB.
+const INTERVALS_MAX: u64 = 100 * 24 * 60 * 60;
 
 /// The begin of the simulated time without recorded load: a midnight.
 const BEGIN: Wall = Wall::from_millis(sim::Simulation::begin().as_millis());
