@@ -117,9 +117,9 @@ fn growth_reason(growth: &vertical::Growth) -> String {
 fn resize_manner(service: &ServiceState) -> String {
     let fixed = running(service).find_map(|place| match &place.resource_change {
         ResourceChange::Unsupported { message } => Some(message),
-        ResourceChange::Settled { .. }
-        | ResourceChange::InProgress { .. }
-        | ResourceChange::Failed { .. } => None,
+        ResourceChange::Settled { .. } | ResourceChange::InProgress { .. } | ResourceChange::Failed(_) => {
+            None
+        }
     });
     match fixed {
         Some(message) => format!("; running replicas are replaced one at a time, because {message}"),

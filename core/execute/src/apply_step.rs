@@ -157,7 +157,7 @@ impl Dispatch<'_> {
         }
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let kind = ActionKind::Allot { replica, incarnation: place.incarnation, resources };
-        place.resource_change = ResourceChange::InProgress { action: self.send(kind, reason), resources };
+        place.resource_change = ResourceChange::InProgress { action: self.send(kind, reason) };
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: AfterStop, reason: &Reason) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use knowledge::{Exposure, Health, Knowledge, Place, ResourceChange, ServiceState, Stage};
+use knowledge::{Exposure, FailedChange, Health, Knowledge, Place, ResourceChange, ServiceState, Stage};
 use model::action::{Action, ActionKind, Failure, FailureKind, Outcome, Refusal};
 use model::event::EventKind;
 use model::fact::Fact;
@@ -142,7 +142,7 @@ fn failed(
                 FailureKind::Declaration
                 | FailureKind::AddressInUse
                 | FailureKind::DiskFull
-                | FailureKind::Other => ResourceChange::Failed { message, retry },
+                | FailureKind::Other => ResourceChange::Failed(Box::new(FailedChange { message, retry })),
             };
             let life = Some((replica.ordinal, place.incarnation));
             dispatch.out.record_event(dispatch.now, &service, life, EventKind::ActionFailed, reason);
@@ -207,8 +207,7 @@ fn superseded(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &A
 /// The place whose resources are being changed by this action.
 fn resized_by<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
     let place = knowledge.place_mut(replica)?;
-    let is_awaited =
-        matches!(place.resource_change, ResourceChange::InProgress { action, .. } if action == id);
+    let is_awaited = matches!(place.resource_change, ResourceChange::InProgress { action } if action == id);
     is_awaited.then_some(place)
 }
 

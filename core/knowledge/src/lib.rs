@@ -16,7 +16,7 @@ mod shadows;
 pub use shadows::{ShadowSet, ShadowSpec};
 
 mod place;
-pub use place::{Health, Place, ResourceChange, Stage, UnansweredAction};
+pub use place::{FailedChange, Health, Place, ResourceChange, Stage, UnansweredAction};
 
 pub mod series;
 

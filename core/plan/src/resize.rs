@@ -97,12 +97,12 @@ pub(crate) fn resize(context: PlanContext<'_>, unmet: Option<UnmetDemand>, draft
         }
         let since = match &place.resource_change {
             ResourceChange::Settled { since } => *since,
-            ResourceChange::Failed { message, retry } if now < *retry => {
-                draft.again_at(*retry);
-                draft.wait(Some(*ordinal), Reason::ActionFailed(message.clone()));
+            ResourceChange::Failed(failed) if now < failed.retry => {
+                draft.again_at(failed.retry);
+                draft.wait(Some(*ordinal), Reason::ActionFailed(failed.message.clone()));
                 continue;
             }
-            ResourceChange::Failed { retry, .. } => *retry,
+            ResourceChange::Failed(failed) => failed.retry,
             ResourceChange::Unsupported { .. } | ResourceChange::InProgress { .. } => continue,
         };
         if let Some((resources, note)) =
