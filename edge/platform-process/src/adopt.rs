@@ -12,7 +12,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
-use crate::process_table::{ProcessIdentity, find_by_token, identify, is_shortage, session_leader};
+use crate::process_table::{
+    ProcessIdentity, UnrecordedReplica, find_by_token, identify, is_shortage, session_leader, unrecorded,
+};
 use crate::record::{ReadError, Record, Records};
 use crate::tracked_life::TrackedLife;
 
@@ -38,11 +40,13 @@ pub(crate) fn has_running(records: &Records, boot: &str) -> Result<bool, ReadErr
     Ok(!find_by_token(&tokens).map_err(ReadError::Processes)?.is_empty())
 }
 
-/// Adopts every life in the records. Runs before any action is taken.
+/// Adopts every life in the records, and returns the replicas of this folder that run without a record. Runs before any action is taken.
 ///
 /// Fails when it cannot be told whether one still runs: to take it for ended would kill it.
-pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
+pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<Vec<UnrecordedReplica>, ReadError> {
     let (records, intents) = (driver.records.lives()?, driver.records.intents()?);
+    let recorded = records.iter().chain(&intents).map(|record| record.token.clone()).collect();
+    let unrecorded = unrecorded(&driver.claim.id, &recorded).map_err(ReadError::Processes)?;
     let mut gone = Vec::new();
     for record in records {
         if let Some(exit) = record.exit() {
@@ -67,7 +71,7 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     let running = tracked_lives.iter().filter(|tracked| !tracked.has_ended());
     let in_use = running.filter_map(|tracked| tracked.record.cell.as_ref()).flat_map(Cell::paths).collect();
     driver.cgroups.remove_empty_cells(&in_use);
-    Ok(())
+    Ok(unrecorded)
 }
 
 /// Adopts the processes of starts that were not acknowledged: they have the token in their environment.

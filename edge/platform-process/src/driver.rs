@@ -40,7 +40,7 @@ pub(crate) struct Driver {
     places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
     ports: Mutex<PortAllocator>,
     /// Both are held as long as a task may still write to the data folder. The claim ends first, so that whoever gets the lock gets it, too.
-    _claim: FolderClaim,
+    pub(crate) claim: FolderClaim,
     _lock: FileLock,
 }
 
@@ -89,7 +89,7 @@ impl Driver {
             closed: CancellationToken::new(),
             places: Mutex::default(),
             ports: Mutex::default(),
-            _claim: parts.claim,
+            claim: parts.claim,
             _lock: parts.lock,
         }
     }

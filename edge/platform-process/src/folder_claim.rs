@@ -22,6 +22,8 @@ const TRY_PAUSE: Duration = Duration::from_millis(10);
 /// The claim on a data folder and its copies; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct FolderClaim {
+    /// The id of the folder.
+    pub(crate) id: String,
     _listener: UnixListener,
 }
 
@@ -57,7 +59,7 @@ impl FolderClaim {
         if let Some(id) = known {
             let address = address(&id)?;
             match bind(&address) {
-                Ok(listener) => return Ok(Self { _listener: listener }),
+                Ok(listener) => return Ok(Self { id, _listener: listener }),
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error.into()),
                 Err(_) if has_running => return Err(ClaimError::Held { holder: holder(&address) }),
                 Err(_) => {}
@@ -66,7 +68,7 @@ impl FolderClaim {
         let id = os::token().map_err(io::Error::other)?;
         let listener = bind(&address(&id)?)?;
         write_atomically(path, id.as_bytes(), Durability::Process).map_err(|error| error.source)?;
-        Ok(Self { _listener: listener })
+        Ok(Self { id, _listener: listener })
     }
 }
 

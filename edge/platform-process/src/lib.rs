@@ -44,4 +44,5 @@ mod process_end;
 mod process_table;
 
 pub use process_platform::{OpenError, ProcessPlatform};
+pub use process_table::UnrecordedReplica;
 pub use settings::{CgroupUse, CpuPolicy, LogLimits, PATH_DEFAULT, Settings};

@@ -23,6 +23,7 @@ use crate::cgroup::{Cgroups, detect};
 use crate::driver::{Driver, Parts};
 use crate::epoch_fence::EpochFence;
 use crate::folder_claim::{ClaimError, FolderClaim};
+use crate::process_table::UnrecordedReplica;
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
 use crate::{adopt, exec, log, process_table, resize, starting, stopping, usage};
@@ -40,6 +41,7 @@ const CELL_REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct ProcessPlatform {
     driver: Arc<Driver>,
+    unrecorded: Vec<UnrecordedReplica>,
 }
 
 /// The driver could not be opened; nothing was started or stopped.
@@ -118,8 +120,8 @@ impl ProcessPlatform {
             ClaimError::Unusable(source) => folder_error(source),
         })?;
         let driver = Arc::new(Driver::new(Parts { settings, boot, records, fence, cgroups, claim, lock }));
-        let platform = Self { driver };
-        adopt::adopt_all(&platform.driver).map_err(records_error)?;
+        let mut platform = Self { driver, unrecorded: Vec::new() };
+        platform.unrecorded = adopt::adopt_all(&platform.driver).map_err(records_error)?;
         platform.driver.create_spares_later();
         platform.driver.sweep_later();
         log::keep_within_limits(&platform.driver);
@@ -129,6 +131,12 @@ impl ProcessPlatform {
     /// The latest epoch of which an action was accepted: those of earlier ones are refused. 0 before the first one.
     pub fn epoch(&self) -> Epoch {
         self.driver.fence.highest()
+    }
+
+    /// The replicas that ran when this driver was opened, were started from its data folder, and are in none of its records, as after an older
+    /// backup of the folder was restored. They are neither adopted nor stopped.
+    pub fn unrecorded(&self) -> &[UnrecordedReplica] {
+        &self.unrecorded
     }
 
     /// Ends all tasks of the driver and waits for them; the replicas continue. Another driver may be opened afterwards.

@@ -1,6 +1,6 @@
 //! Reads processes from `/proc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use crate::cgroup::Reading;
 
 /// The variable that marks every process of a life.
 pub(crate) const LIFE_VARIABLE: &str = "HOMEOSTAT_LIFE";
+
+/// The variable with the name of the replica.
+pub(crate) const REPLICA_VARIABLE: &str = "HOMEOSTAT_REPLICA";
 
 /// Identifies a process: pids are reused, but not with the same start time. Its form is that of the records on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,41 @@ pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t s
         processes.sort_by_key(|process| (process.start_ticks, process.pid));
     }
     Ok(found)
+}
+
+/// The mark of a life: the id of its data folder, and what no other life has.
+pub(crate) fn life_token(folder_id: &str, random: &str) -> String {
+    format!("{folder_id}-{random}")
+}
+
+/// A replica that runs and that no record knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnrecordedReplica {
+    /// Its name when it was started.
+    pub replica: String,
+    /// Its earliest process.
+    pub pid: u32,
+}
+
+/// The replicas that were started from the data folder `folder_id`, but are none of the lives that are `recorded`, by their tokens.
+///
+/// Fails like [`identify`].
+pub(crate) fn unrecorded(folder_id: &str, recorded: &BTreeSet<String>) -> io::Result<Vec<UnrecordedReplica>> {
+    let prefix = life_token(folder_id, "");
+    let mut found: BTreeMap<String, (u64, UnrecordedReplica)> = BTreeMap::new();
+    for process in all_processes().map_err(io::Error::other)? {
+        let read = process.and_then(|process| Ok((process.environ()?, process.stat()?)));
+        let Some((environment, stat)) = readable(read)? else { continue };
+        let value = |name: &str| environment.get(OsStr::new(name)).and_then(|value| value.to_str());
+        let Some(token) = value(LIFE_VARIABLE).filter(|token| token.starts_with(&prefix)) else { continue };
+        let (false, Ok(pid)) = (recorded.contains(token), u32::try_from(stat.pid)) else { continue };
+        let replica = value(REPLICA_VARIABLE).unwrap_or_default().to_owned();
+        let begun = found.get(token).map(|(begun, _)| *begun);
+        if begun.is_none_or(|begun| stat.starttime < begun) {
+            found.insert(token.to_owned(), (stat.starttime, UnrecordedReplica { replica, pid }));
+        }
+    }
+    Ok(found.into_values().map(|(_, replica)| replica).collect())
 }
 
 /// Processor time and resident memory of whole sessions, by the pid of the session's leader.

@@ -19,7 +19,7 @@ use crate::ending;
 use crate::failure::Cause;
 use crate::launch::{ExecContext, Output, ReservedPorts, Siblings};
 use crate::log;
-use crate::process_table::identify;
+use crate::process_table::{identify, life_token};
 use crate::record::{NewLife, Record};
 use crate::tracked_life::TrackedLife;
 
@@ -80,11 +80,12 @@ fn begin_with_ports(
     ports: ReservedPorts,
 ) -> Result<Arc<TrackedLife>, Cause> {
     let (spec, replica) = (&request.declared.spec, &request.replica);
-    let token = os::token().map_err(|error| Cause::new(FailureKind::Other, error))?;
+    let random = os::token().map_err(|error| Cause::new(FailureKind::Other, error))?;
+    let token = life_token(&driver.claim.id, &random);
     let context = ExecContext::of(&spec.run, replica, &token, &ports.numbers, &driver.settings)?;
     let log = log::open_for_writing(&driver.settings.logs(), replica)
         .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
-    let (cell, fork_thread) = limited_cell(driver, &cell_name(replica, &token), &spec.resources)?.unzip();
+    let (cell, fork_thread) = limited_cell(driver, &cell_name(replica, &random), &spec.resources)?.unzip();
     let record = Record::begin(NewLife {
         replica: replica.clone(),
         incarnation: request.incarnation,
@@ -204,8 +205,8 @@ fn reset_oom_score(pid: u32) {
 }
 
 /// A different one for each life: the cell of the last one may still open_pidfd processes that are being killed.
-fn cell_name(replica: &ReplicaId, token: &str) -> String {
-    format!("{replica}.{}", &token[..8])
+fn cell_name(replica: &ReplicaId, random: &str) -> String {
+    format!("{replica}.{}", &random[..8])
 }
 
 pub(crate) fn limits(resources: &Resources, driver: &Driver) -> Limits {

@@ -16,7 +16,7 @@ use model::name::NodeName;
 use model::resource::Resource;
 use orchestrator::{Handle, HistoryConfig};
 use os::Signals;
-use platform_process::ProcessPlatform;
+use platform_process::{ProcessPlatform, UnrecordedReplica};
 use proxy::{Proxy, ProxyConfig};
 use store_embedded::EmbeddedStore;
 use succession::{Handover, Successor, SuccessorListener};
@@ -80,6 +80,9 @@ impl System {
             None => listen(options.listen)?,
         };
         let platform = Arc::new(open_platform(options, working_folder)?);
+        for UnrecordedReplica { replica, pid } in platform.unrecorded() {
+            tracing::warn!(replica, pid, "unrecorded_replica_runs");
+        }
         let seed = os::seed()?;
         let config = ProxyConfig { seed, connections_max: setup.connections_max, ..ProxyConfig::default() };
         let proxy = Proxy::take_over(&config, inherited)?;

@@ -20,7 +20,7 @@ use model::resource::{PortName, Run};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Cause, kind_of};
-use crate::process_table::LIFE_VARIABLE;
+use crate::process_table::{LIFE_VARIABLE, REPLICA_VARIABLE};
 use crate::settings::Settings;
 
 pub(crate) use ports::{PortAllocator, ReservedPorts, Siblings};
@@ -131,7 +131,7 @@ impl ExecContext {
             ("HOME", account.home.display().to_string()),
             ("LANG", "C.UTF-8".to_owned()),
             ("HOMEOSTAT_SERVICE", replica.service.to_string()),
-            ("HOMEOSTAT_REPLICA", replica.to_string()),
+            (REPLICA_VARIABLE, replica.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

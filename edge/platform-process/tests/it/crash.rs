@@ -152,6 +152,24 @@ fn recorded(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_an_older_copy_of_the_folder_does_not_know_are_reported() {
+    let mut driver = DriverProcess::start(2, "exec sleep 50");
+    driver.wait_for(2);
+    let all = until("two processes", || Some(marked(&driver.mark)).filter(|all| all.len() == 2)).await;
+    driver.kill();
+    // As it was before the second was started.
+    std::fs::remove_file(driver.folder.path().join("data/replicas/shop/1.json")).unwrap();
+    let platform = open(&driver.folder);
+    let adopted = platform.inventory().await.unwrap()[0].pid.unwrap();
+    let [unrecorded] = platform.unrecorded() else { panic!("{:?}", platform.unrecorded()) };
+    assert_eq!((&*unrecorded.replica, BTreeSet::from([adopted, unrecorded.pid])), ("shop-1", all));
+
+    let stray = rustix::process::Pid::from_raw(i32::try_from(unrecorded.pid).unwrap()).unwrap();
+    rustix::process::kill_process(stray, rustix::process::Signal::KILL).unwrap();
+    end(platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_whose_record_was_never_written_is_found_by_its_token() {
     let mut driver = DriverProcess::start(1, "exec sleep 50");
     driver.wait_for(1);
