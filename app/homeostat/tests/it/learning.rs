@@ -11,6 +11,9 @@ struct Stream(Child);
 
 const RATE: u32 = 40;
 
+/// The fewest steps of recorded load that can be simulated, of a second each here.
+const STEPS_MIN: usize = 60;
+
 impl Stream {
     fn pour(instance: &Instance, url: &str) -> Self {
         let mut command = instance.command(&["load", url, "--rate", &RATE.to_string(), "--duration", "10m"]);
@@ -73,7 +76,10 @@ fn a_service_is_simulated_with_learned_figures_and_the_history_of_its_decisions(
     let notes = early["notes"].to_string();
     assert!(notes.contains("has not been learned yet") && notes.contains("give --capacity"), "{notes}");
     let little = instance.run(&["simulate", "service/web"]);
-    assert!(little.code == Some(1) && little.err.contains("and at least 60 are needed"), "{little:?}");
+    // On a busy machine, a minute may have passed already.
+    if known(&learned(&instance, "web")) < STEPS_MIN {
+        assert!(little.code == Some(1) && little.err.contains("and at least 60 are needed"), "{little:?}");
+    }
     let none = instance.run(&["simulate", "service/shop"]);
     assert!(none.code == Some(1) && none.err.contains("no load of service/shop is recorded"), "{none:?}");
 
@@ -94,7 +100,9 @@ fn simulates_what_was_learned(instance: &Instance) {
     // Learning may continue during the query, so it is repeated.
     let (known, found) = wait_until("nothing is learned between two queries", || {
         let (known, found) = (learned(instance, "web"), simulate(&[]));
-        (known["capacity"] == learned(instance, "web")["capacity"]).then_some((known, found))
+        let after = learned(instance, "web");
+        let is_same = ["capacity", "startSeconds"].iter().all(|field| known[field] == after[field]);
+        is_same.then_some((known, found))
     });
     assert_eq!(found["trace"], "the load of service/web");
     assert_eq!(found["capacity"], known["capacity"]["requestsPerSecond"], "{known}");
@@ -153,5 +161,6 @@ fn its_decisions_are_a_history(instance: &Instance) {
     let notes = learned["notes"].to_string();
     // How many more were started for the load is a matter of how they shared it; the first was not alone.
     let (_, latest) = notes.split_once("drawn from the latest ").expect("starts were seen");
-    assert!(latest.starts_with(|digit: char| ('2'..='9').contains(&digit)), "{notes}");
+    let count: String = latest.chars().take_while(char::is_ascii_digit).collect();
+    assert!(count.parse::<u32>().is_ok_and(|starts| starts >= 2), "{notes}");
 }
