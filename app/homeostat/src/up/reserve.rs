@@ -33,19 +33,20 @@ const FREE_TO_TAKE: u64 = 8 * BYTES;
 /// Interval between attempts to take it.
 const TAKE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Gives up the reserve in the folder `data` if its disk is full.
-pub(super) fn release_if_full(data: &Path) {
-    let path = data.join(NAME);
-    match free(data).map(|free| free < FREE_MIN) {
-        Ok(true) => {}
-        // A folder that does not exist yet has no reserve.
-        Ok(false) | Err(_) => return,
+/// Gives up the reserve in the folder `data` if its disk is full; returns whether there is more space now. For the process that owns the folder.
+pub(super) fn release_if_full(data: &Path) -> bool {
+    // A folder that does not exist yet has no reserve.
+    let is_full = free(data).is_ok_and(|free| free < FREE_MIN);
+    if !is_full {
+        return false;
     }
-    match fs::remove_file(&path) {
+    let removed = fs::remove_file(data.join(NAME));
+    match &removed {
         Ok(()) => tracing::warn!(bytes = BYTES, hint = "free some space", "disk_full_reserve_released"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(%error, "reserve_not_released"),
     }
+    removed.is_ok()
 }
 
 /// Keeps the reserve in the folder `data`: takes it again when it was given up and the disk has the space.

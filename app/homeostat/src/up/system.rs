@@ -18,7 +18,7 @@ use orchestrator::{Handle, HistoryConfig};
 use os::Signals;
 use platform_process::{ProcessPlatform, UnrecordedReplica};
 use proxy::{Proxy, ProxyConfig};
-use store_embedded::EmbeddedStore;
+use store_embedded::{EmbeddedStore, OpenError};
 use succession::{Handover, Successor, SuccessorListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -73,8 +73,9 @@ impl System {
     pub(super) async fn begin(setup: &Setup, handover: Handover) -> anyhow::Result<Self> {
         let (options, working_folder) = (&setup.options, &setup.working_folder);
         let (api, inherited) = takeover::sockets_of(handover.sockets, options.listen);
-        reserve::release_if_full(&options.data);
         let store = Arc::new(open_store(options)?);
+        // Only now: a start that is refused must leave the reserve to the process that runs.
+        reserve::release_if_full(&options.data);
         let api = match api {
             Some(api) => api,
             None => listen(options.listen)?,
@@ -328,7 +329,11 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn open_store(options: &Options) -> anyhow::Result<EmbeddedStore> {
-    let opened = EmbeddedStore::open(&options.data);
+    let open = || EmbeddedStore::open(&options.data);
+    let opened = open().or_else(|error| {
+        let may_lack_space = !matches!(error, OpenError::InUse { .. });
+        if may_lack_space && reserve::release_if_full(&options.data) { open() } else { Err(error) }
+    });
     opened.map_err(|error| start_error::of_store(error, options.take_over.is_some()))
 }
 

@@ -96,6 +96,9 @@ fn a_start_on_a_full_disk_after_a_crash_serves() {
     wait_until("there is a reserve", || disk.join("reserve").exists().then_some(()));
     fill(&disk.join("filler"));
     let replica = pid_of(&before["web-0"]);
+    let refused = instance.up_on_disk_of(replica).output().expect("nsenter runs");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(disk.join("reserve").exists(), "it belongs to the process that runs");
     instance.end(Signal::KILL);
     let filler = PathBuf::from(format!(
         "/proc/{}/root{}",
@@ -104,7 +107,7 @@ fn a_start_on_a_full_disk_after_a_crash_serves() {
     ));
     fill(&filler);
 
-    instance.up_again_on_small_disk(replica, &[]);
+    instance.up_again_on_small_disk(replica);
     wait_until("the proxy answers", || get(&url).ok());
     let after = instance.wait_for_ready("web", 2);
     for name in ["web-0", "web-1"] {

@@ -182,9 +182,15 @@ impl Instance {
     }
 
     /// As [`Self::up`], on the small disk of the instance before, which `replica` still has mounted.
-    pub(crate) fn up_again_on_small_disk(&mut self, replica: Pid, arguments: &[&str]) {
+    pub(crate) fn up_again_on_small_disk(&mut self, replica: Pid) {
+        let command = self.up_on_disk_of(replica);
+        self.begin(command);
+    }
+
+    /// `homeostat up` on the small disk that `replica` has mounted.
+    pub(crate) fn up_on_disk_of(&self, replica: Pid) -> Command {
         let user = if rustix::process::geteuid().is_root() { "--mount" } else { "--user" };
-        let plain = self.command(&[&UP, arguments].concat());
+        let plain = self.command(&UP);
         let mut command = Command::new("nsenter");
         command.args([
             "--target",
@@ -197,7 +203,7 @@ impl Instance {
         command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(self.folder.path());
         command.arg(plain.get_program()).args(plain.get_args());
         command.stdin(Stdio::null()).env_remove("HOMEOSTAT_LOG");
-        self.begin(command);
+        command
     }
 
     fn begin(&mut self, command: Command) {
