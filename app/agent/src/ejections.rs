@@ -86,7 +86,7 @@ impl Change<'_> {
         let Self { service, endpoint, is_replica, ejection } = *self;
         // The agent gave this name to the proxy, so it is valid.
         let Ok(name) = ServiceName::parse(service) else { return };
-        let (kind, what) = match ejection {
+        let (kind, message) = match ejection {
             Some(Ejection { cause, left, .. }) => {
                 let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
                 let until = Wall::from_millis(loop_handle.now().wall.as_millis().saturating_add(left));
@@ -95,10 +95,10 @@ impl Change<'_> {
             None => (EventKind::Returned, "its ejection is over; it gets requests again".to_owned()),
         };
         if is_replica {
-            loop_handle.record_event(&name, Some(Ordinal(endpoint.id.ordinal)), kind, what);
+            loop_handle.record_event(&name, Some(Ordinal(endpoint.id.ordinal)), kind, message);
         } else {
-            let what = format!("external endpoint {}: {what}", endpoint.address);
-            loop_handle.record_event(&name, None, kind, what);
+            let message = format!("external endpoint {}: {message}", endpoint.address);
+            loop_handle.record_event(&name, None, kind, message);
         }
     }
 }
