@@ -125,7 +125,7 @@ fn check_replicas(now: Time, service: &ServiceState, site: &Site) -> Result<(), 
     }
     let desired = service.desired.unwrap_or(0) as usize;
     let spares = match declared.spec.recover {
-        Recover::Standby { spares } if !service.is_scaled_to_zero() => spares as usize,
+        Recover::Standby { spares } if desired > 0 => spares as usize,
         Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
     };
     let count_of = |is_counted: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_counted(life)).count();
