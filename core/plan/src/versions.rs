@@ -21,11 +21,12 @@ pub(crate) fn start_proven(service: &ServiceState, desired: u32, draft: &mut Dra
         None => !spares.contains(&ordinal),
     };
     let mut starts: Vec<Ordinal> = draft.steps.iter().filter_map(started).collect();
-    // A version returns to its own places, which remember its failures.
+    // A version returns to its own places, which remember its failures. What is needed is not left to places that may not be opened.
     starts.sort_by_key(|ordinal| match service.places.get(ordinal) {
         Some(place) if place.generation == proven.generation => 0,
-        Some(place) if service.is_on_trial(place) => 2,
-        Some(_) | None => 1,
+        Some(place) if service.is_on_trial(place) => 3,
+        Some(_) => 1,
+        None => 2,
     });
     let kept = || service.counting().filter(|(it, _)| !draft.removes(*it) && !starts.contains(it));
     let mut shares = kept().filter(|(_, place)| carries_share(service, place)).count();

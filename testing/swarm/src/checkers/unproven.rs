@@ -1,6 +1,6 @@
 //! A version that has never been ready costs no replica of the version that is known to work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use knowledge::{ServiceState, Stage};
 use model::action::ActionKind;
@@ -17,6 +17,8 @@ use super::{Checker, View};
 pub(crate) struct Unproven {
     /// The version of each service that was declared and ready last.
     known_to_work: BTreeMap<ServiceName, Generation>,
+    /// The services of which no replica was desired before this turn.
+    at_zero: BTreeSet<ServiceName>,
 }
 
 impl Checker for Unproven {
@@ -73,10 +75,15 @@ impl Unproven {
                 self.known_to_work.insert(service.name.clone(), ready);
             }
             // Nothing is lost with any version.
-            None if declared.is_none() || service.desired == Some(0) => {
+            None if declared.is_none() || self.at_zero.contains(&service.name) => {
                 self.known_to_work.remove(&service.name);
             }
             None => {}
+        }
+        if service.desired == Some(0) {
+            self.at_zero.insert(service.name.clone());
+        } else {
+            self.at_zero.remove(&service.name);
         }
     }
 
