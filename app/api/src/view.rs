@@ -253,8 +253,11 @@ impl Snapshot<'_> {
         }
         if outdated > 0 {
             let unproven = service.unproven().map_or_else(String::new, |reason| format!(" ({reason})"));
+            let until = self.next_available(service).map_or_else(String::new, |until| {
+                format!("; the next is replaced at {until} at the earliest (spec.update.minReady)")
+            });
             let message = format!(
-                "{outdated} of {desired} replicas run an older version than the declared one{unproven}{why}"
+                "{outdated} of {desired} replicas run an older version than the declared one{unproven}{until}{why}"
             );
             return condition("Complete", false, "Updating", message, self.since_missing(service));
         }
@@ -266,6 +269,13 @@ impl Snapshot<'_> {
             return condition("Complete", false, "Settling", progress + why, self.since_ready(service));
         }
         condition("Complete", true, "Settled", progress, self.since_ready(service))
+    }
+
+    /// When the next ready replica will have been ready for long enough to count for a rollout; `None` when all have been.
+    fn next_available(&self, service: &ServiceState) -> Option<Time> {
+        let min_ready = service.declared.as_ref()?.min_ready();
+        let times = service.counting().filter_map(|(_, place)| place.available_at(min_ready));
+        times.filter(|at| *at > self.now.time).min()
     }
 
     /// When the readiness of a replica last changed.

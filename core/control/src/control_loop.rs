@@ -259,7 +259,7 @@ impl ControlLoop {
             service = updated;
         }
         if service.is_proven_outdated() {
-            self.knowledge.service_mut(name).into_iter().for_each(ServiceState::update_proven);
+            self.knowledge.service_mut(name).into_iter().for_each(|service| service.update_proven(now.time));
             let Some(updated) = self.knowledge.service(name) else { return };
             service = updated;
         }

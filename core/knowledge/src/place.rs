@@ -363,6 +363,16 @@ impl Place {
         self.health().is_some_and(|health| health.ready && health.unhealthy_since.is_none())
     }
 
+    /// Whether it has been ready for at least `min_ready`, without interruption.
+    pub fn is_available(&self, now: Time, min_ready: Duration) -> bool {
+        self.available_at(min_ready).is_some_and(|at| at <= now)
+    }
+
+    /// When it will have been ready for `min_ready`; `None` while it is not ready.
+    pub fn available_at(&self, min_ready: Duration) -> Option<Time> {
+        self.health().filter(|_| self.is_ready()).map(|health| health.ready_changed + min_ready)
+    }
+
     /// Whether the proxy has ejected its replica because of failed requests.
     pub fn is_ejected(&self, now: Time) -> bool {
         self.ejected_at != Time::ZERO && now.since(self.ejected_at) < EJECTED_HELD

@@ -413,13 +413,15 @@ impl ServiceState {
 
     /// Notes that the declared version has proven itself, if it has: from then on it is started in every place, and at once in those that wait
     /// because of another version. While no replica is wanted, an earlier version is given up: nothing is lost with it.
-    pub fn update_proven(&mut self) {
+    pub fn update_proven(&mut self, now: Time) {
         let Some(declared) = self.declared.clone() else {
             self.proven = None;
             return;
         };
         let is_known = self.proven.as_ref().is_some_and(|proven| proven.generation == declared.generation);
-        let is_proof = |place: &Place| place.generation == declared.generation && place.is_ready();
+        let is_proof = |place: &Place| {
+            place.generation == declared.generation && place.is_available(now, declared.min_ready())
+        };
         if is_known {
             self.proven = Some(declared);
         } else if self.places.values().any(is_proof) {

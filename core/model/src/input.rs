@@ -141,6 +141,11 @@ impl Declared {
         Arc::new(changed)
     }
 
+    /// How long a replica has to be ready before it counts as available for a rollout.
+    pub fn min_ready(&self) -> Duration {
+        self.spec.update.min_ready.into()
+    }
+
     /// The bounds at `at`: those of the schedule, or else the usual ones. Holds and scaling to zero are not considered.
     pub fn bounds(&self, at: Wall) -> Bounds {
         self.usual_bounds().at(at, &self.spec.scale.schedule)

@@ -1,5 +1,7 @@
 //! The places of a service: how many there are, and which are removed.
 
+use std::time::Duration;
+
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
 use model::plan::{AfterStop, Change, Initiator, Role};
@@ -55,11 +57,26 @@ fn adjust_active(context: PlanContext<'_>, desired: u32, draft: &mut Draft) {
         return;
     }
     let Some(Replaced { ordinal, initiator, reason, is_expendable }) = replaced else { return };
-    if service.serving() > desired || is_expendable {
+    if available(context, draft) > desired || is_expendable {
         retire(service, ordinal, &service.places[&ordinal], initiator, &reason, draft);
     } else if let Some(at) = outdated.next_given_up_at() {
         draft.again_at(at);
     }
+}
+
+/// How many replicas have been ready for long enough to count for a rollout. Those that have not yet are waited for.
+fn available(context: PlanContext<'_>, draft: &mut Draft) -> u32 {
+    let service = context.service;
+    let min_ready = service.declared.as_ref().map_or(Duration::ZERO, |declared| declared.min_ready());
+    let mut available = 0;
+    for (_, place) in service.counting() {
+        match place.available_at(min_ready) {
+            Some(at) if at > context.now.time => draft.again_at(at),
+            Some(_) => available += 1,
+            None => {}
+        }
+    }
+    available
 }
 
 /// Removes `excess` replicas and notes why others must stay; returns whether any is removed.
@@ -98,7 +115,7 @@ impl Replaced {
 /// The replicas of a service that run an older declaration.
 struct Outdated<'s> {
     context: PlanContext<'s>,
-    /// Whether a replica of the current declaration serves.
+    /// Whether a replica of the current declaration serves, and has for long enough.
     is_proven: bool,
     /// Whether there are more replicas than wanted even without those of the current declaration that do not serve.
     has_surplus: bool,
@@ -108,10 +125,11 @@ impl<'s> Outdated<'s> {
     fn of(context: PlanContext<'s>, desired: u32) -> Self {
         let service = context.service;
         let current = || service.counting().filter(|(_, place)| !service.is_outdated(place));
+        let min_ready = service.declared.as_ref().map_or(Duration::ZERO, |declared| declared.min_ready());
         let unproven = current().filter(|(_, place)| !place.is_serving()).count();
         Self {
             context,
-            is_proven: current().any(|(_, place)| place.is_serving()),
+            is_proven: current().any(|(_, place)| place.is_available(context.now.time, min_ready)),
             has_surplus: service.counting().count() > desired as usize + unproven,
         }
     }

@@ -50,6 +50,7 @@ spec:
           metric: {name: http_requests_per_second}
           target: {type: AverageValue, averageValue: 50}
   recover: {strategy: standby, spares: 1}
+  update: {minReady: 10s}
   dependsOn: [{service: db, when: ready}]
   expose: {listen: \"127.0.0.1:8080\", port: http, balance: leastLoaded}
   stop: {signal: SIGTERM, grace: 10s, drain: 5s}

@@ -175,6 +175,7 @@ pub(crate) fn fixed(service: &str, revision: u64, replicas: u32) -> Declared {
         recover: Recover::Reschedule,
         depends_on: Vec::new(),
         expose: None,
+        update: Default::default(),
         stop: Stop::default(),
     };
     Declared {

@@ -5,7 +5,7 @@ use model::identity::Generation;
 use model::input::{Declared, Observed};
 use model::memory::Memory;
 use model::reason::Reason;
-use model::resource::Recover;
+use model::resource::{Recover, Span};
 
 use crate::bench::{READY, fixed};
 use crate::world::{UNREADY, World, observed, seconds};
@@ -270,4 +270,59 @@ fn a_slow_start_of_the_version_that_is_known_to_work_is_waited_for() {
     assert_eq!(world.take_sent(), Vec::<String>::new());
     world.report_state("shop-1", READY);
     assert_eq!(world.service("shop").serving(), 2);
+}
+
+/// A version whose replicas have to be ready for half a minute.
+fn with_min_ready(number: u64, replicas: u32) -> Declared {
+    let mut declared = version(number, replicas);
+    declared.spec.update.min_ready = Span::from_secs(30);
+    declared
+}
+
+#[test]
+fn a_replica_counts_for_a_rollout_only_after_it_has_been_ready_for_the_declared_time() {
+    let mut world = World::with([with_min_ready(1, 2)]);
+    world.advance(seconds(600));
+    world.declare(with_min_ready(2, 2));
+    world.carry_out_unready();
+    world.take_sent();
+    world.report_state("shop-2", READY);
+    world.advance(seconds(29));
+    assert_eq!(world.take_sent(), Vec::<String>::new());
+    world.advance(seconds(1));
+    assert_eq!(world.take_sent(), ["stop shop-0/1"]);
+}
+
+#[test]
+fn a_version_that_crashes_soon_after_it_was_ready_replaces_no_replica() {
+    let mut world = World::with([with_min_ready(1, 2)]);
+    world.advance(seconds(600));
+    world.declare(with_min_ready(2, 2));
+    for _ in 0..20 {
+        world.carry_out_unready();
+        if world.place("shop-2").is_some_and(knowledge::Place::is_occupied) {
+            world.report_state("shop-2", READY);
+            world.advance(seconds(20));
+            world.report_state("shop-2", UNREADY);
+            world.report_state("shop-2", READY);
+            world.advance(seconds(20));
+            world.kill("shop-2");
+        }
+        world.advance(seconds(60));
+    }
+    let places = world.service("shop").places.values();
+    assert_eq!(places.filter(|place| place.is_ready() && place.generation == Generation(1)).count(), 2);
+    world.kill("shop-1");
+    carry_out(&mut world);
+    assert_eq!(world.place("shop-1").map(|place| place.generation), Some(Generation(1)));
+}
+
+#[test]
+fn a_version_that_stays_ready_replaces_all_replicas_one_after_the_other() {
+    let mut world = World::with([with_min_ready(1, 3)]);
+    world.declare(with_min_ready(2, 3));
+    world.run_for(seconds(59));
+    assert_eq!(running(&world).iter().filter(|generation| **generation == 2).count(), 2);
+    world.run_for(seconds(60));
+    assert_eq!(running(&world), [2, 2, 2]);
 }

@@ -117,7 +117,7 @@ pub use self::scale::{AutoScale, Count, Flaps, REPLICAS_MAX, Remove, Scale, Scal
 pub use self::schedule::{Bounds, Cron, CronError, Schedule, Window, Zone, ZoneError};
 pub use self::service::{
     Balance, Dependency, DependencyStage, Expose, HashKey, Recover, Resources, Run, SPARES_MAX, Service,
-    ServiceSpec, Signal, Stop, Timeouts,
+    ServiceSpec, Signal, Stop, Timeouts, Update,
 };
 pub use self::shadow::{SHADOWS_MAX, Shadow};
 pub use self::sizes::{RoundedSize, SIZES_MAX, Sizes};

@@ -60,6 +60,9 @@ pub struct ServiceSpec {
     /// How a replica that is dead or unhealthy is replaced. Default: those of its fields.
     #[serde(default)]
     pub recover: Recover,
+    /// How replicas of a newer version replace those of an older one. Default: those of its fields.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub update: Update,
     /// The services that must run before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
@@ -220,6 +223,21 @@ impl From<Recover> for RecoverFields {
             Recover::Random => (RecoverStrategy::Random, None),
         };
         Self { strategy, spares }
+    }
+}
+
+/// How replicas of a newer version replace those of an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Update {
+    /// How long a replica has to be ready, without interruption, before another one is replaced, as with Kubernetes' `minReadySeconds`. Until
+    /// then its version has not shown that it works, so that the one before is started where a replica is missing. 0s to 1h.
+    pub min_ready: Span,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self { min_ready: Span::ZERO }
     }
 }
 

@@ -669,13 +669,13 @@ fn a_misplaced_field_suggests_its_place() {
      --> shop.yaml:6:3
       |
     6 |   command: [./shop]
-      |   ^^^^^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop
+      |   ^^^^^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop, update
 
     error: spec.max: unknown field "max"; it belongs under spec.scale
      --> shop.yaml:7:3
       |
     7 |   max: 3
-      |   ^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop
+      |   ^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop, update
     "#);
 }
 

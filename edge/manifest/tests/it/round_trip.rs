@@ -21,7 +21,7 @@ use model::resource::{
     PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, RedisOrigin, RedisQueue,
     RedisStream, ReplicasOrigin, Resource, ResourceVersion, Resources, Route, RouteSpec, Run, Secret,
     ServerAddress, Service, ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck, Timeouts, Tls,
-    TrafficDistribution,
+    TrafficDistribution, Update,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -445,12 +445,27 @@ fn service() -> BoxedStrategy<Service> {
         },
     );
     let first = (run(), resources, vec(port(), 0..3), probes, scale());
-    let second = (recover, vec(dependency, 0..3), of(expose()), stop);
+    let update = span().prop_map(|min_ready| Update { min_ready });
+    let second = (recover, update, vec(dependency, 0..3), of(expose()), stop);
     (metadata, first, second)
         .prop_map(
-            |(metadata, (run, resources, ports, probes, scale), (recover, depends_on, expose, stop))| {
-                let spec =
-                    ServiceSpec { run, resources, ports, probes, scale, recover, depends_on, expose, stop };
+            |(
+                metadata,
+                (run, resources, ports, probes, scale),
+                (recover, update, depends_on, expose, stop),
+            )| {
+                let spec = ServiceSpec {
+                    run,
+                    resources,
+                    ports,
+                    probes,
+                    scale,
+                    recover,
+                    update,
+                    depends_on,
+                    expose,
+                    stop,
+                };
                 Service { metadata, spec }
             },
         )

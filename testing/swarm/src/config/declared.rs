@@ -10,7 +10,7 @@ use model::resource::{
     AutoscalerSpec, Behavior, Count, Dependency, Expose, ListenAddress, MeteredResource, MetricIdentifier,
     MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC, ResourceTarget,
     Resources, Run, Scale, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, ServiceSpec, Slo,
-    TotalTarget,
+    TotalTarget, Update,
 };
 use sim::OFFERED_LOAD_METRIC;
 
@@ -35,6 +35,7 @@ impl ServiceConfig {
             probes: Probes::default(),
             scale: self.scale(),
             recover: self.recover,
+            update: Update::default(),
             depends_on: self
                 .needs
                 .iter()

@@ -313,6 +313,7 @@ fn no_such_port(name: &PortName, ports: &[Port]) -> String {
 }
 
 fn waits(spec: &ServiceSpec, found: &mut ProblemList) {
+    wait("spec.update.minReady", spec.update.min_ready, Span::ZERO, found);
     wait("spec.stop.grace", spec.stop.grace, Span::ZERO, found);
     wait("spec.stop.drain", spec.stop.drain, Span::ZERO, found);
     if let Some(expose) = &spec.expose {

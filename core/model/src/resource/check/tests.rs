@@ -447,6 +447,7 @@ fn values_must_be_in_range() {
             "0 spec.probes.liveness.timeout: must be between 1ms and 1h, not 0s",
         ),
         (json!({"stop": {"grace": "2h"}}), "0 spec.stop.grace: must be between 0s and 1h, not 2h"),
+        (json!({"update": {"minReady": "2h"}}), "0 spec.update.minReady: must be between 0s and 1h, not 2h"),
         (json!({"run": {"command": []}}), "0 spec.run.command: the command must name a program"),
         (
             json!({"run": {"command": ["x"], "env": {"A=B": ""}}}),
@@ -569,6 +570,7 @@ fn the_ranges_in_the_schema_are_those_of_the_checks() {
         ("Timeouts", "response", "1ms", "0s"),
         ("Timeouts", "idle", "1ms", "0s"),
         ("Timeouts", "stream", "1ms", "0s"),
+        ("Update", "minReady", "0s", ""),
         ("Stop", "grace", "0s", ""),
         ("Stop", "drain", "0s", ""),
     ];
@@ -581,6 +583,7 @@ fn the_ranges_in_the_schema_are_those_of_the_checks() {
                 "Probe" => json!({"probes": {"liveness": {"command": ["x"], field: value}}}),
                 "Timeouts" => json!({"ports": [{"name": "http"}],
                     "expose": {"listen": "127.0.0.1:80", "port": "http", "timeouts": {field: value}}}),
+                "Update" => json!({"update": {field: value}}),
                 _ => json!({"stop": {field: value}}),
             };
             problems_of(&[service("a", spec)]).len()
