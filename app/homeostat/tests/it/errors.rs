@@ -104,7 +104,7 @@ fn data_of_a_newer_homeostat_is_refused_and_left_unchanged() {
     }
     instance.end(Signal::TERM);
     let kept = rows(&instance);
-    let folders = ["epoch", "holds", "memory", "pauses", "protections", "services"];
+    let folders = ["epoch", "holds", "memory", "pauses", "protections", "proven", "services"];
     let found: Vec<&str> = kept.iter().filter_map(|row| row.key.as_str().split('/').next()).collect();
     assert_eq!(found, folders, "each kind of row is tried");
 
