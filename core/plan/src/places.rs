@@ -119,6 +119,8 @@ struct Outdated<'s> {
     is_proven: bool,
     /// Whether there are more replicas than wanted even without those of the current declaration that do not serve.
     has_surplus: bool,
+    /// Whether the proven version has more replicas than wanted, so that none is left for trying out the declared one.
+    lacks_trial: bool,
 }
 
 impl<'s> Outdated<'s> {
@@ -131,6 +133,10 @@ impl<'s> Outdated<'s> {
             context,
             is_proven: current().any(|(_, place)| place.is_available(context.now.time, min_ready)),
             has_surplus: service.counting().count() > desired as usize + unproven,
+            lacks_trial: {
+                let kept = service.counting().filter(|(_, place)| is_kept(service, place)).count();
+                kept > desired as usize && !service.counting().any(|(_, place)| service.is_on_trial(place))
+            },
         }
     }
 
@@ -158,9 +164,13 @@ impl<'s> Outdated<'s> {
     /// - its time is over ([`Self::given_up_at`]).
     ///
     /// Only the last applies to a replica of an earlier run that has not been ready in this one: its probes have begun again, and it may serve.
+    /// One of the version that is started until the declared one has proven itself is only removed for the trial of that.
     fn may_remove(&self, place: &Place) -> bool {
         if place.health().is_none() || place.is_serving() {
             return false;
+        }
+        if is_kept(self.context.service, place) {
+            return self.lacks_trial;
         }
         let was_never_ready = place.was_never_ready();
         let is_known = !was_never_ready || place.started_by != ActionId::default();
@@ -178,13 +188,18 @@ impl<'s> Outdated<'s> {
     /// started until the newer one has proven itself: its successor would be the same.
     fn given_up_at(&self, place: &Place) -> Option<Time> {
         let health = place.health()?;
-        if self.context.service.proven_before().is_some_and(|proven| proven.generation == place.generation) {
+        if is_kept(self.context.service, place) {
             return None;
         }
         let patience = self.context.settings.restart.liveness_grace;
         (!health.ready && (self.is_proven || place.was_never_ready()))
             .then(|| health.ready_changed + patience)
     }
+}
+
+/// Whether a place runs the version that is started until the declared one has proven itself.
+fn is_kept(service: &ServiceState, place: &Place) -> bool {
+    service.proven_before().is_some_and(|proven| proven.generation == place.generation)
 }
 
 /// What is lost with an outdated replica, in ascending order: it runs and has never been ready; it runs and does not serve; it serves or is

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use knowledge::{Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
-use model::plan::{Change, Role, Step};
+use model::plan::{AfterStop, Change, Role, Step};
 
 use crate::draft::Draft;
 
@@ -28,7 +28,8 @@ pub(crate) fn start_proven(service: &ServiceState, desired: u32, draft: &mut Dra
         Some(_) => 1,
         None => 2,
     });
-    let kept = || service.counting().filter(|(it, _)| !draft.removes(*it) && !starts.contains(it));
+    let closed = closed_places(&draft.steps);
+    let kept = || service.counting().filter(|(it, _)| !closed.contains(it) && !starts.contains(it));
     let mut shares = kept().filter(|(_, place)| carries_share(service, place)).count();
     let mut is_tried = kept().any(|(_, place)| service.is_on_trial(place));
     let mut of_proven = BTreeSet::new();
@@ -53,6 +54,22 @@ pub(crate) fn start_proven(service: &ServiceState, desired: u32, draft: &mut Dra
 /// The place in which a step starts a replica.
 fn started(step: &Step) -> Option<Ordinal> {
     if let Change::Start { ordinal, .. } = step.change { Some(ordinal) } else { None }
+}
+
+/// The places that steps close, at once or when their replicas have stopped. One that is refilled is still there, also if the guard refuses the
+/// stop.
+fn closed_places(steps: &[Step]) -> BTreeSet<Ordinal> {
+    let closed = steps.iter().filter_map(|step| {
+        if let Change::Close { ordinal }
+        | Change::Stop { ordinal, then: AfterStop::Close }
+        | Change::Drain { ordinal, then: AfterStop::Close } = step.change
+        {
+            Some(ordinal)
+        } else {
+            None
+        }
+    });
+    closed.collect()
 }
 
 /// The places that are opened for spares.
