@@ -24,6 +24,14 @@ fn memory(world: &World) -> Memory {
     Memory::clone(&world.service("shop").remembered.as_ref().expect("it has a memory").memory)
 }
 
+/// Begins another run of the loop, with the declaration and with what the run before remembers.
+fn restart(world: &mut World) {
+    let memory = memory(world);
+    world.start_run();
+    world.declare(version(2, 2));
+    world.restore(memory);
+}
+
 /// Version 1 serves with so many replicas; version 2 is declared, and its first replica runs without becoming ready.
 fn stuck(replicas: u32) -> World {
     let mut world = World::with([version(1, replicas)]);
@@ -171,10 +179,7 @@ fn going_back_to_the_version_that_is_known_to_work_replaces_none_of_its_replicas
 #[test]
 fn the_version_that_is_known_to_work_survives_a_restart_of_the_loop() {
     let mut world = stuck(2);
-    let memory = memory(&world);
-    world.start_run();
-    world.declare(version(2, 2));
-    world.restore(memory);
+    restart(&mut world);
     let newer = Observed { generation: Generation(2), ..observed("shop-2", 1, UNREADY) };
     world.report_inventory([observed("shop-0", 1, READY), observed("shop-1", 1, READY), newer]);
     world.kill("shop-1");
@@ -185,10 +190,7 @@ fn the_version_that_is_known_to_work_survives_a_restart_of_the_loop() {
 #[test]
 fn after_a_restart_of_the_machine_the_wanted_number_is_of_the_version_that_is_known_to_work() {
     let mut world = stuck(2);
-    let memory = memory(&world);
-    world.start_run();
-    world.declare(version(2, 2));
-    world.restore(memory);
+    restart(&mut world);
     world.report_inventory([]);
     for _ in 0..3 {
         carry_out(&mut world);
